@@ -1,0 +1,100 @@
+//! What can be wrong with a bundle.
+
+use std::path::PathBuf;
+
+use crate::error::Advise;
+
+/// Why a bundle cannot be read, written or imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The file system refused.
+    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file, or a damaged one.
+    #[error("{path} is not a whole safetensors file: {detail}", path = .path.display())]
+    NotSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        detail: String,
+    },
+    /// A safetensors file without a manifest.
+    #[error("{path} is a safetensors file but not a nhits bundle: its header has no `nhits` entry", path = .path.display())]
+    NoManifest {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of a later format.
+    #[error("{path} has bundle format {found}, this program reads formats up to {supported}", path = .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The latest one that is known.
+        supported: u32,
+    },
+    /// The manifest does not say what it must.
+    #[error("the manifest of {path} is not valid: {detail}", path = .path.display())]
+    BadManifest {
+        /// The file.
+        path: PathBuf,
+        /// Field and problem.
+        detail: String,
+    },
+    /// A tensor is missing, has another shape or type, or holds values that cannot be.
+    #[error("tensor `{name}` of {path}: {detail}", path = .path.display())]
+    BadTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The settings given for an import do not fit the weights.
+    #[error("cannot import {path}: {detail}", path = .path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
+        /// What to give instead.
+        hint: String,
+    },
+}
+
+impl Advise for BundleError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "bundle-io",
+            Self::NotSafetensors { .. } => "not-safetensors",
+            Self::NoManifest { .. } => "not-a-bundle",
+            Self::Newer { .. } => "newer-format",
+            Self::BadManifest { .. } => "bad-manifest",
+            Self::BadTensor { .. } => "bad-tensor",
+            Self::Import { .. } => "import",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => None,
+            Self::NotSafetensors { .. } => Some("copy the file again, or train the model again".into()),
+            Self::NoManifest { .. } => Some("`nhits import` turns a neuralforecast file into a bundle".into()),
+            Self::Newer { .. } => Some("use a newer version of nhits".into()),
+            Self::BadManifest { .. } | Self::BadTensor { .. } => {
+                Some("the file was damaged or written by another program; train or import the model again".into())
+            }
+            Self::Import { hint, .. } => Some(hint.clone()),
+        }
+    }
+}

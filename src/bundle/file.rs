@@ -1,0 +1,216 @@
+//! Reading and writing a bundle: every size is checked before it is trusted, and a file is whole or not there.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::{Bundle, BundleError, FORMAT_VERSION, Manifest, SeriesState};
+use crate::atomic_file::write_atomic;
+use crate::model::NamedTensor;
+use crate::transform::{ScalerKind, SeriesScaler};
+use crate::window::ColumnScalers;
+
+/// The key of the manifest in the header's metadata.
+const KEY: &str = "nhits";
+
+impl Bundle {
+    /// The bundle as the bytes of a file. The same bundle gives the same bytes.
+    ///
+    /// # Errors
+    /// When a tensor's shape does not fit its data.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
+        let bad = |name: &str, detail: String| BundleError::BadTensor {
+            path: "the new bundle".into(),
+            name: name.into(),
+            detail,
+        };
+        // name, type, shape, bytes; the views below borrow the bytes.
+        let mut parts: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        for t in &self.weights {
+            let bytes = t.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            parts.push((t.name.clone(), Dtype::F32, t.shape.clone(), bytes));
+        }
+        if let Some(series) = &self.series {
+            let ids = serde_json::to_vec(&series.ids).map_err(|e| bad("series.ids", e.to_string()))?;
+            parts.push(("series.ids".into(), Dtype::U8, vec![ids.len()], ids));
+            let mut push = |name: String, values: &[f64]| {
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                parts.push((name, Dtype::F64, vec![values.len()], bytes));
+            };
+            let mut scaler = |name: &str, s: &SeriesScaler| {
+                push(format!("series.{name}.shift"), &s.shift);
+                push(format!("series.{name}.scale"), &s.scale);
+            };
+            scaler("y", &series.scalers.y);
+            series.scalers.hist.iter().enumerate().for_each(|(i, s)| scaler(&format!("hist.{i}"), s));
+            series.scalers.futr.iter().enumerate().for_each(|(i, s)| scaler(&format!("futr.{i}"), s));
+            let stat: Vec<f64> = series.scalers.stat.iter().flat_map(|(shift, scale)| [*shift, *scale]).collect();
+            push("series.stat".into(), &stat);
+        }
+        let mut views = Vec::with_capacity(parts.len());
+        for (name, dtype, shape, bytes) in &parts {
+            let view =
+                TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| bad(name, format!("shape {shape:?}: {e}")))?;
+            views.push((name.as_str(), view));
+        }
+        let manifest = serde_json::to_string(&self.manifest).map_err(|e| bad("manifest", e.to_string()))?;
+        let metadata = HashMap::from([(KEY.to_string(), manifest)]);
+        safetensors::serialize(views, Some(metadata)).map_err(|e| bad("file", e.to_string()))
+    }
+
+    /// Writes the bundle to `path`: aside, synced, renamed.
+    ///
+    /// # Errors
+    /// When the file system refuses; the old file is untouched then.
+    pub fn save(&self, path: &Path) -> Result<(), BundleError> {
+        let bytes = self.to_bytes()?;
+        write_atomic(path, |w| w.write_all(&bytes)).map_err(|source| BundleError::Io {
+            action: "write",
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// Reads the bundle at `path`.
+    ///
+    /// # Errors
+    /// See [`BundleError`]; the message names the file, what was found and what was expected.
+    pub fn load(path: &Path) -> Result<Self, BundleError> {
+        let bytes =
+            std::fs::read(path).map_err(|source| BundleError::Io { action: "read", path: path.into(), source })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// Reads a bundle from the bytes of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// See [`Bundle::load`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, BundleError> {
+        let damaged = |detail: String| BundleError::NotSafetensors { path: path.into(), detail };
+        if bytes.len() < 8 {
+            return Err(damaged(format!("it has {} bytes, the header's length alone takes 8", bytes.len())));
+        }
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
+        let text = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(KEY))
+            .ok_or_else(|| BundleError::NoManifest { path: path.into() })?;
+        let manifest = read_manifest(text, path)?;
+        let reader = Reader { tensors: &tensors, path };
+        let weights = tensors
+            .iter()
+            .filter(|(name, _)| !name.starts_with("series."))
+            .map(|(name, view)| {
+                Ok(NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), data: reader.floats(name, &view)? })
+            })
+            .collect::<Result<Vec<_>, BundleError>>()?;
+        let mut weights = weights;
+        weights.sort_by(|a, b| a.name.cmp(&b.name));
+        let series = tensors.names().contains(&"series.ids").then(|| reader.series(&manifest)).transpose()?;
+        Ok(Self { manifest, weights, series })
+    }
+}
+
+/// Parses the manifest: the format's number first, so that a newer file is told apart from a damaged one.
+fn read_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
+    let bad = |detail: String| BundleError::BadManifest { path: path.into(), detail };
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+    let found = value
+        .get("format_version")
+        .and_then(serde_json::Value::as_u64)
+        .ok_or_else(|| bad("`format_version` is missing or not a number".into()))?;
+    if found > u64::from(FORMAT_VERSION) {
+        return Err(BundleError::Newer { path: path.into(), found, supported: FORMAT_VERSION });
+    }
+    if found == 0 {
+        return Err(bad("`format_version` is 0, the first format is 1".into()));
+    }
+    let manifest: Manifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+    manifest.model.check().map_err(|e| bad(e.to_string()))?;
+    manifest.loss.check().map_err(|e| bad(e.to_string()))?;
+    let columns = &manifest.columns;
+    for (what, names, wanted) in [
+        ("hist_exog", columns.hist_exog.len(), manifest.model.hist_exog),
+        ("futr_exog", columns.futr_exog.len(), manifest.model.futr_exog),
+        ("stat_exog", columns.stat_exog.len(), manifest.model.stat_exog),
+    ] {
+        if names != wanted && manifest.imported_from.is_none() {
+            return Err(bad(format!("`columns.{what}` names {names} columns, the network has {wanted}")));
+        }
+    }
+    if manifest.loss.n_outputs() != manifest.model.outputs {
+        return Err(bad(format!(
+            "the loss has {} outputs per step, the network {}",
+            manifest.loss.n_outputs(),
+            manifest.model.outputs
+        )));
+    }
+    Ok(manifest)
+}
+
+/// Typed access to the tensors of a file.
+struct Reader<'a> {
+    tensors: &'a SafeTensors<'a>,
+    path: &'a Path,
+}
+
+impl Reader<'_> {
+    fn bad(&self, name: &str, detail: impl Into<String>) -> BundleError {
+        BundleError::BadTensor { path: self.path.into(), name: name.into(), detail: detail.into() }
+    }
+
+    fn floats(&self, name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, BundleError> {
+        if view.dtype() != Dtype::F32 {
+            return Err(self.bad(name, format!("has type {:?}, expected F32", view.dtype())));
+        }
+        // Four bytes each: safetensors checked the length against shape and type.
+        Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
+
+    fn doubles(&self, name: &str, length: usize) -> Result<Vec<f64>, BundleError> {
+        let view = self.tensors.tensor(name).map_err(|_| self.bad(name, "is missing"))?;
+        if view.dtype() != Dtype::F64 || view.shape() != [length] {
+            return Err(self.bad(
+                name,
+                format!("is {:?} of shape {:?}, expected F64 of shape [{length}]", view.dtype(), view.shape()),
+            ));
+        }
+        let values: Vec<f64> =
+            view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap_or([0; 8]))).collect();
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(i) => Err(self.bad(name, format!("value {i} is {}, expected a finite number", values[i]))),
+            None => Ok(values),
+        }
+    }
+
+    fn scaler(&self, name: &str, kind: ScalerKind, n: usize) -> Result<SeriesScaler, BundleError> {
+        let shift = self.doubles(&format!("series.{name}.shift"), n)?;
+        let scale_name = format!("series.{name}.scale");
+        let scale = self.doubles(&scale_name, n)?;
+        if let Some(i) = scale.iter().position(|s| *s <= 0.0) {
+            return Err(self.bad(&scale_name, format!("value {i} is {}, expected a number > 0", scale[i])));
+        }
+        Ok(SeriesScaler { kind, shift, scale })
+    }
+
+    fn series(&self, manifest: &Manifest) -> Result<SeriesState, BundleError> {
+        let view = self.tensors.tensor("series.ids").map_err(|_| self.bad("series.ids", "is missing"))?;
+        let ids: Vec<String> = serde_json::from_slice(view.data())
+            .map_err(|e| self.bad("series.ids", format!("is not a JSON list of names: {e}")))?;
+        let (n, kind) = (ids.len(), manifest.scaler);
+        let many = |prefix: &str, count: usize| {
+            (0..count).map(|i| self.scaler(&format!("{prefix}.{i}"), kind, n)).collect::<Result<Vec<_>, _>>()
+        };
+        let stat = self.doubles("series.stat", 2 * manifest.model.stat_exog)?;
+        let scalers = ColumnScalers {
+            y: self.scaler("y", kind, n)?,
+            hist: many("hist", manifest.model.hist_exog)?,
+            futr: many("futr", manifest.model.futr_exog)?,
+            stat: stat.chunks_exact(2).map(|p| (p[0], p[1])).collect(),
+        };
+        Ok(SeriesState { ids, scalers })
+    }
+}

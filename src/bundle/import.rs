@@ -1,0 +1,254 @@
+//! neuralforecast's NHITS weights turned into a bundle.
+//!
+//! A `state_dict` holds weights only. What it does not say is taken from the caller (`ImportOptions`) or worked out from
+//! the shapes: blocks and layer sizes from the weights, kernels from the first layers, knots from the last ones.
+
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::{Bundle, BundleError, ColumnNames, FORMAT_VERSION, Manifest};
+use crate::calendar::{Clock, Frequency};
+use crate::loss::LossConfig;
+use crate::model::{Activation, InterpolationMode, NHitsConfig, NamedTensor, PoolingMode};
+use crate::transform::ScalerKind;
+use crate::window::WindowScaler;
+
+/// What the weights do not say; the names are neuralforecast's.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImportOptions {
+    /// `input_size`; required.
+    pub input_size: Option<usize>,
+    /// `h`; required.
+    #[serde(alias = "horizon")]
+    pub h: Option<usize>,
+    /// `n_blocks`, one per stack; every stack one block if absent.
+    pub n_blocks: Option<Vec<usize>>,
+    /// `n_pool_kernel_size`; worked out from the shapes if absent.
+    pub n_pool_kernel_size: Option<Vec<usize>>,
+    /// `n_freq_downsample`; worked out from the shapes if absent.
+    pub n_freq_downsample: Option<Vec<usize>>,
+    /// `MaxPool1d` or `AvgPool1d`.
+    pub pooling_mode: Option<PoolingMode>,
+    /// `linear`, `nearest` or `cubic`.
+    pub interpolation_mode: Option<InterpolationMode>,
+    /// `ReLU`, ...
+    pub activation: Option<Activation>,
+    /// `dropout_prob_theta`; only tells where the layers' indices lie.
+    pub dropout_prob_theta: Option<f64>,
+    /// Names of `hist_exog_list`.
+    pub hist_exog_list: Vec<String>,
+    /// Names of `futr_exog_list`.
+    pub futr_exog_list: Vec<String>,
+    /// Names of `stat_exog_list`.
+    pub stat_exog_list: Vec<String>,
+    /// `scaler_type` of the windows.
+    pub scaler_type: Option<WindowScaler>,
+    /// The loss; several outputs per step need it.
+    pub loss: Option<LossConfig>,
+    /// Frequency of the series.
+    pub freq: Option<Frequency>,
+}
+
+/// Turns the bytes of a neuralforecast 3.3 NHITS safetensors file into a bundle; `path` is for messages.
+///
+/// # Errors
+/// When the file is not one, or the options do not fit its shapes.
+pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions) -> Result<Bundle, BundleError> {
+    let tensors = SafeTensors::deserialize(bytes)
+        .map_err(|e| BundleError::NotSafetensors { path: path.into(), detail: e.to_string() })?;
+    let fail = |detail: String, hint: &str| BundleError::Import { path: path.into(), detail, hint: hint.into() };
+    let mut weights = Vec::new();
+    for (name, view) in tensors.iter().filter(|(name, _)| name.starts_with("blocks.")) {
+        if view.dtype() != Dtype::F32 {
+            return Err(fail(format!("tensor `{name}` has type {:?}", view.dtype()), "save the weights as float32"));
+        }
+        let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        weights.push(NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), data });
+    }
+    if weights.is_empty() {
+        return Err(fail(
+            "it has no tensor named `blocks.*`".into(),
+            "expected the state_dict of neuralforecast's NHITS, saved with safetensors",
+        ));
+    }
+    weights.sort_by(|a, b| a.name.cmp(&b.name));
+    let missing = |field: &str, flag: &str| {
+        fail(format!("`{field}` is not known"), &format!("give {flag}, or --hparams with the model's settings as JSON"))
+    };
+    let input_size = options.input_size.ok_or_else(|| missing("input_size", "--input-size"))?;
+    let horizon = options.h.ok_or_else(|| missing("h", "--horizon"))?;
+    let loss = options.loss.clone().unwrap_or_default();
+    let shapes = Shapes { weights: &weights };
+    let n_blocks_total = shapes.n_blocks();
+    let n_blocks = options.n_blocks.clone().unwrap_or_else(|| vec![1; n_blocks_total]);
+    if n_blocks.iter().sum::<usize>() != n_blocks_total {
+        return Err(fail(
+            format!("n_blocks {n_blocks:?} makes {} blocks, the file has {n_blocks_total}", n_blocks.iter().sum::<usize>()),
+            "give --n-blocks with one number per stack",
+        ));
+    }
+    let layers = shapes.layers(0);
+    if layers.len() < 3 {
+        return Err(fail(
+            format!("block 0 has {} linear layers, expected at least 3", layers.len()),
+            "expected the state_dict of NHITS",
+        ));
+    }
+    let mlp_units: Vec<[usize; 2]> = layers[1..layers.len() - 1].iter().map(|l| [l.fan_in, l.fan_out]).collect();
+    let first_blocks: Vec<usize> = n_blocks.iter().scan(0, |at, n| { let b = *at; *at += n; Some(b) }).collect();
+    let n_exog =
+        [options.hist_exog_list.len(), options.futr_exog_list.len(), options.stat_exog_list.len()];
+    let mut pool = Vec::new();
+    let mut freq = Vec::new();
+    for (stack, block) in first_blocks.iter().enumerate() {
+        let layers = shapes.layers(*block);
+        let (Some(first), Some(last)) = (layers.first(), layers.last()) else {
+            return Err(fail(format!("block {block} has no layers"), "expected the state_dict of NHITS"));
+        };
+        let kernel = match options.n_pool_kernel_size.as_ref().and_then(|k| k.get(stack)) {
+            Some(k) => *k,
+            None => (1..=input_size)
+                .find(|k| mlp_input(input_size, horizon, *k, n_exog) == Some(first.fan_in))
+                .ok_or_else(|| {
+                    fail(
+                        format!(
+                            "no pooling kernel makes {} inputs of block {block} from input_size {input_size} and {n_exog:?} covariates",
+                            first.fan_in
+                        ),
+                        "check --input-size, and name the covariates as in training (--hist-exog, --futr-exog, --stat-exog)",
+                    )
+                })?,
+        };
+        let knots = last.fan_out.checked_sub(input_size).filter(|k| *k > 0 && k.is_multiple_of(loss.n_outputs()));
+        let Some(knots) = knots.map(|k| k / loss.n_outputs()) else {
+            return Err(fail(
+                format!(
+                    "block {block} has {} outputs, expected input_size {input_size} and a multiple of {} outputs per knot",
+                    last.fan_out,
+                    loss.n_outputs()
+                ),
+                "check --input-size and --loss (with --quantiles) against the training settings",
+            ));
+        };
+        let down = match options.n_freq_downsample.as_ref().and_then(|f| f.get(stack)) {
+            Some(f) => *f,
+            None => (1..=horizon).find(|f| (horizon / f).max(1) == knots).ok_or_else(|| {
+                fail(
+                    format!("no downsampling of horizon {horizon} has {knots} knots (block {block})"),
+                    "check --horizon against the training settings",
+                )
+            })?,
+        };
+        pool.push(kernel);
+        freq.push(down);
+    }
+    let dropout = options.dropout_prob_theta.unwrap_or_else(|| if shapes.has_dropout() { 0.1 } else { 0.0 });
+    let model = NHitsConfig {
+        input_size,
+        horizon,
+        outputs: loss.n_outputs(),
+        n_blocks,
+        mlp_units,
+        n_pool_kernel_size: pool,
+        n_freq_downsample: freq,
+        pooling_mode: options.pooling_mode.unwrap_or_default(),
+        interpolation_mode: options.interpolation_mode.unwrap_or_default(),
+        activation: options.activation.unwrap_or(if shapes.has_slope() { Activation::PRelu } else { Activation::Relu }),
+        dropout,
+        hist_exog: n_exog[0],
+        futr_exog: n_exog[1],
+        stat_exog: n_exog[2],
+    };
+    model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
+        model,
+        loss,
+        window_scaler: options.scaler_type.unwrap_or(WindowScaler::Identity),
+        scaler: ScalerKind::None,
+        freq: options.freq,
+        clock: Clock::Local,
+        columns: ColumnNames {
+            id: Some("unique_id".into()),
+            time: Some("ds".into()),
+            target: Some("y".into()),
+            hist_exog: options.hist_exog_list.clone(),
+            futr_exog: options.futr_exog_list.clone(),
+            stat_exog: options.stat_exog_list.clone(),
+            ..ColumnNames::default()
+        },
+        season: options.freq.map_or(1, Frequency::season),
+        training: None,
+        data_fingerprint: None,
+        seed: 0,
+        experiment: serde_json::Value::Null,
+        imported_from: Some(format!("neuralforecast: {}", path.file_name().unwrap_or_default().to_string_lossy())),
+    };
+    Ok(Bundle { manifest, weights, series: None })
+}
+
+/// Inputs of a block's first layer, `None` on overflow.
+fn mlp_input(input_size: usize, horizon: usize, kernel: usize, [hist, futr, stat]: [usize; 3]) -> Option<usize> {
+    let pooled = input_size.div_ceil(kernel);
+    let pooled_ahead = input_size.checked_add(horizon)?.div_ceil(kernel);
+    pooled.checked_add(hist.checked_mul(pooled)?)?.checked_add(futr.checked_mul(pooled_ahead)?)?.checked_add(stat)
+}
+
+struct Layer {
+    index: usize,
+    fan_in: usize,
+    fan_out: usize,
+}
+
+/// What the names and shapes of the weights say.
+struct Shapes<'a> {
+    weights: &'a [NamedTensor],
+}
+
+impl Shapes<'_> {
+    fn parts(name: &str) -> Option<(usize, usize, &str)> {
+        let mut parts = name.split('.');
+        match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("blocks"), Some(block), Some("layers"), Some(layer), Some(what), None) => {
+                Some((block.parse().ok()?, layer.parse().ok()?, what))
+            }
+            _ => None,
+        }
+    }
+
+    fn n_blocks(&self) -> usize {
+        let blocks: std::collections::BTreeSet<usize> =
+            self.weights.iter().filter_map(|t| Self::parts(&t.name)).map(|p| p.0).collect();
+        blocks.len()
+    }
+
+    /// The linear layers of a block, by index.
+    fn layers(&self, block: usize) -> Vec<Layer> {
+        let mut layers: Vec<Layer> = self
+            .weights
+            .iter()
+            .filter_map(|t| match (Self::parts(&t.name)?, t.shape.as_slice()) {
+                ((b, index, "weight"), [fan_out, fan_in]) if b == block => {
+                    Some(Layer { index, fan_in: *fan_in, fan_out: *fan_out })
+                }
+                _ => None,
+            })
+            .collect();
+        layers.sort_by_key(|l| l.index);
+        layers
+    }
+
+    /// With dropout the second hidden layer has index 4, without 3.
+    fn has_dropout(&self) -> bool {
+        self.layers(0).get(2).is_some_and(|l| l.index == 4)
+    }
+
+    /// PReLU keeps its slope as a weight with one dimension.
+    fn has_slope(&self) -> bool {
+        self.weights.iter().any(|t| t.shape.len() == 1 && t.name.ends_with(".weight"))
+    }
+}

@@ -1,0 +1,141 @@
+//! The JSON document in a bundle's header: what the model is, what it was trained on and how that went.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::{Clock, Frequency};
+use crate::loss::LossConfig;
+use crate::model::NHitsConfig;
+use crate::transform::ScalerKind;
+use crate::window::WindowScaler;
+
+/// The format that this version writes. Older ones are read; newer ones are refused with a message that says so.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// How the training data was laid out, so that fresh data is read alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// One row per series and time.
+    #[default]
+    Long,
+    /// One column per series.
+    Wide,
+}
+
+/// The names of the columns that the model was trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ColumnNames {
+    /// Long or wide.
+    pub layout: Layout,
+    /// The column with the series' identifiers (long layout).
+    pub id: Option<String>,
+    /// The time column, if it was named.
+    pub time: Option<String>,
+    /// The target column (long layout, or a single wide column).
+    pub target: Option<String>,
+    /// Historical covariates, in the order of the network's input.
+    pub hist_exog: Vec<String>,
+    /// Future covariates, in the order of the network's input.
+    pub futr_exog: Vec<String>,
+    /// Static covariates, in the order of the network's input.
+    pub stat_exog: Vec<String>,
+}
+
+/// Why training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoppedBy {
+    /// All epochs or steps were done.
+    Finished,
+    /// The validation loss did not improve for `patience` validations.
+    EarlyStopping,
+    /// The user asked (Ctrl-C, or `q` in the dashboard).
+    Interrupted,
+}
+
+/// What one epoch brought.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Optimizer steps done so far.
+    pub step: usize,
+    /// Mean training loss of the epoch.
+    pub train_loss: f64,
+    /// Mean absolute error of the training windows, on the scale of the per-series scaler.
+    pub train_mae: f64,
+    /// Validation loss, if the epoch was validated.
+    pub val_loss: Option<f64>,
+    /// Mean absolute error of the validation windows, on the scale of the per-series scaler.
+    pub val_mae: Option<f64>,
+    /// The learning rate of the epoch's last step.
+    pub lr: f64,
+    /// Seconds that the epoch took, validation included.
+    pub seconds: f64,
+    /// Training windows per second, validation left out.
+    pub windows_per_s: f64,
+}
+
+/// How training went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingSummary {
+    /// The backend that trained.
+    pub backend: String,
+    /// The device that trained.
+    pub device: String,
+    /// Series in the training data.
+    pub n_series: usize,
+    /// Training windows there were to draw from.
+    pub n_windows: usize,
+    /// Optimizer steps done.
+    pub steps: usize,
+    /// Epochs done.
+    pub epochs: usize,
+    /// The epoch whose weights were kept.
+    pub best_epoch: usize,
+    /// Training loss of that epoch.
+    pub train_loss: f64,
+    /// Its validation loss, if there were validation rows.
+    pub val_loss: Option<f64>,
+    /// Its validation MAE.
+    pub val_mae: Option<f64>,
+    /// Why training ended.
+    pub stopped_by: StoppedBy,
+    /// Every epoch.
+    pub history: Vec<EpochRecord>,
+}
+
+/// Everything about a saved model that is not a tensor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of the file, see [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Name and version of the program that wrote it.
+    pub program: String,
+    /// The network.
+    pub model: NHitsConfig,
+    /// The loss, which says what the outputs are.
+    pub loss: LossConfig,
+    /// The scaler of each window.
+    pub window_scaler: WindowScaler,
+    /// The scaler of each series; its fitted values are tensors.
+    pub scaler: ScalerKind,
+    /// The step between rows, if it is known.
+    pub freq: Option<Frequency>,
+    /// How time stamps are written.
+    pub clock: Clock,
+    /// The columns that it was trained on.
+    pub columns: ColumnNames,
+    /// Steps in a season, for baselines and MASE.
+    pub season: usize,
+    /// How training went; `None` for an imported model.
+    pub training: Option<TrainingSummary>,
+    /// Hash of the data that it was trained on.
+    pub data_fingerprint: Option<String>,
+    /// The seed of the run.
+    pub seed: u64,
+    /// The resolved configuration of the run, as written to `config.toml`.
+    pub experiment: serde_json::Value,
+    /// Where an imported model came from.
+    pub imported_from: Option<String>,
+}

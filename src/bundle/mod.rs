@@ -1,0 +1,37 @@
+//! The saved model: ONE safetensors file that is enough to forecast.
+//!
+//! Weights are tensors under neuralforecast's `state_dict` names and layout (`blocks.0.layers.0.weight`, `[out, in]`), so
+//! Python can read them; everything else is one JSON document, the [`Manifest`], in the header's metadata under the key
+//! `nhits`. What grows with the number of series (identifiers, fitted scalers) is stored as tensors.
+
+mod error;
+mod file;
+mod import;
+mod manifest;
+
+pub use error::BundleError;
+pub use import::{ImportOptions, import_neuralforecast};
+pub use manifest::{ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, StoppedBy, TrainingSummary};
+
+use crate::model::NamedTensor;
+use crate::window::ColumnScalers;
+
+/// What was fitted per series on the training rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesState {
+    /// `unique_id` of each series, in the order of the scalers.
+    pub ids: Vec<String>,
+    /// The scalers of the target and the covariates.
+    pub scalers: ColumnScalers,
+}
+
+/// A saved model in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bundle {
+    /// What the model is and how it was made.
+    pub manifest: Manifest,
+    /// The weights, `state_dict` names and layout.
+    pub weights: Vec<NamedTensor>,
+    /// What was fitted per series; `None` for an imported model.
+    pub series: Option<SeriesState>,
+}

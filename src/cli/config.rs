@@ -1,0 +1,75 @@
+//! `nhits config`: the configuration with every default, its check, its JSON Schema.
+
+use clap::{Args, Subcommand};
+
+use super::error::CliError;
+use super::flags::{DataFlags, SplitFlags};
+use super::session::Session;
+use super::train_flags::{LossFlags, NetworkFlags, TrainerFlags};
+use crate::experiment::Experiment;
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the resolved configuration: preset, then --config, then flags
+    Print(Box<ExperimentArgs>),
+    /// Check the configuration without reading the data
+    Check(Box<ExperimentArgs>),
+    /// Print the JSON Schema of a configuration file
+    Schema,
+}
+
+/// Every flag that has a place in a configuration file.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct ExperimentArgs {
+    /// Named settings: default, long-horizon or short-series
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    #[command(flatten)]
+    pub data: DataFlags,
+    #[command(flatten)]
+    pub split: SplitFlags,
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    #[command(flatten)]
+    pub loss: LossFlags,
+    #[command(flatten)]
+    pub trainer: TrainerFlags,
+}
+
+impl ExperimentArgs {
+    /// The experiment: preset, file, flags, in this order.
+    pub fn resolve(&self, session: &Session) -> Result<Experiment, CliError> {
+        let mut experiment = session.experiment(self.preset.as_deref())?;
+        self.data.apply(&mut experiment.data)?;
+        if let Some(split) = self.split.spec()? {
+            experiment.split = split;
+        }
+        self.network.apply(&mut experiment)?;
+        self.loss.apply(&mut experiment)?;
+        self.trainer.apply(&mut experiment)?;
+        experiment.check()?;
+        Ok(experiment)
+    }
+}
+
+impl ConfigCommand {
+    pub fn run(self, session: Session) -> Result<(), CliError> {
+        match self {
+            Self::Print(args) => {
+                let experiment = args.resolve(&session)?;
+                session.output.result(experiment.to_toml()?.trim_end(), &experiment)
+            }
+            Self::Check(args) => {
+                let experiment = args.resolve(&session)?;
+                session.output.result("the configuration is valid", &serde_json::json!({"valid": true, "config": experiment}))
+            }
+            Self::Schema => {
+                let schema = Experiment::schema();
+                let text = serde_json::to_string_pretty(&schema)
+                    .map_err(|e| CliError::program("output", format!("cannot write JSON: {e}")))?;
+                session.output.result(text, &schema)
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What goes where: results on stdout, everything else on stderr, one JSON object with `--json`.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::error::CliError;
+
+/// How a command talks.
+#[derive(Debug, Clone)]
+pub(super) struct Output {
+    pub json: bool,
+    pub quiet: bool,
+}
+
+impl Output {
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// A line for a person, on stderr.
+    pub fn note(&self, line: impl Display) {
+        if !self.quiet {
+            // A closed stderr is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// The result: `report` for a person, or `value` as the one JSON object.
+    pub fn result(&self, report: impl Display, value: &impl Serialize) -> Result<(), CliError> {
+        let text = if self.json {
+            serde_json::to_string(value).map_err(|e| CliError::program("output", format!("cannot write JSON: {e}")))?
+        } else {
+            report.to_string()
+        };
+        self.print(&text)
+    }
+
+    /// Raw text on stdout.
+    pub fn print(&self, text: &str) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+            Ok(()) => Ok(()),
+            // `nhits ... | head` closes the pipe: what was wanted is printed.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(e) => Err(CliError::program("output", format!("cannot write to stdout: {e}"))),
+        }
+    }
+
+    /// Ends the program with an error.
+    pub fn failed(&self, error: &CliError) -> ExitCode {
+        if self.json {
+            let value = json!({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}});
+            let _ = writeln!(std::io::stdout(), "{value}");
+        } else {
+            let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+            if let Some(hint) = &error.hint {
+                let _ = writeln!(std::io::stderr(), "hint: {hint}");
+            }
+        }
+        ExitCode::from(error.code())
+    }
+
+    /// Ends the program where the flags were refused, or `--help` and `--version` were asked for.
+    pub fn refused(&self, error: &clap::Error) -> ExitCode {
+        if error.use_stderr() && self.json {
+            let text = error.render().to_string();
+            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+            let hint = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).map(str::to_string);
+            return self.failed(&CliError { hint, ..CliError::input("usage", message) });
+        }
+        let _ = error.print();
+        ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    }
+}

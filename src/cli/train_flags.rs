@@ -1,0 +1,320 @@
+//! The flags of `nhits train`, put into an experiment.
+
+use clap::Args;
+
+use super::error::CliError;
+use crate::error::{InvalidSetting, nearest};
+use crate::experiment::Experiment;
+use crate::loss::LossConfig;
+use crate::train::{OptimizerKind, ScheduleConfig};
+
+/// The network.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct NetworkFlags {
+    /// Input steps [default: 7 horizons, at most half of a short series]
+    #[arg(long, value_name = "L")]
+    pub input_size: Option<usize>,
+    /// Steps to forecast [default: 24]
+    #[arg(long, value_name = "H")]
+    pub horizon: Option<usize>,
+    /// Width of the hidden layers [default: 512]
+    #[arg(long, value_name = "N")]
+    pub hidden_size: Option<usize>,
+    /// Number of stacks [default: 3]
+    #[arg(long, value_name = "N")]
+    pub n_stacks: Option<usize>,
+    /// Blocks of each stack [default: 1 each]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    pub n_blocks: Vec<usize>,
+    /// Widths of the hidden layers of every block [default: 512,512]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub mlp_units: Vec<usize>,
+    /// Pooling kernel of each stack [default: 2,2,1]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    pub pool_kernels: Vec<usize>,
+    /// Steps per knot of each stack's forecast [default: 4,2,1]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    pub freq_downsample: Vec<usize>,
+    /// max or avg
+    #[arg(long, value_name = "MODE")]
+    pub pooling: Option<String>,
+    /// linear, nearest or cubic
+    #[arg(long, value_name = "MODE")]
+    pub interpolation: Option<String>,
+    /// relu, softplus, tanh, selu, leaky-relu, prelu or sigmoid
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<String>,
+    /// Share of hidden units dropped in training [default: 0.1]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f64>,
+}
+
+/// The loss and the scaling.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Loss and scaling")]
+pub(super) struct LossFlags {
+    /// mae, mse, rmse, mape, smape, mase, huber, quantile or mqloss [default: mae]
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<String>,
+    /// Where the huber loss turns linear [default: 1.0]
+    #[arg(long, value_name = "D")]
+    pub huber_delta: Option<f64>,
+    /// Quantiles of quantile (one) and mqloss
+    #[arg(long, value_name = "0.1,0.5,0.9", value_delimiter = ',')]
+    pub quantiles: Vec<f64>,
+    /// Intervals for mqloss, in percent: 80,90 is the quantiles .05 .1 .5 .9 .95
+    #[arg(long, value_name = "80,90", value_delimiter = ',', conflicts_with = "quantiles")]
+    pub level: Vec<f64>,
+    /// Season of the mase loss
+    #[arg(long, value_name = "STEPS")]
+    pub loss_season: Option<usize>,
+    /// Scaler per series, fitted on the training rows: none, standard, robust, robust-iqr or minmax
+    #[arg(long, value_name = "NAME")]
+    pub scaler: Option<String>,
+    /// Scaler per window: identity, standard, robust, robust-floor, minmax, minmax1, invariant or revin
+    #[arg(long, value_name = "NAME")]
+    pub window_scaler: Option<String>,
+}
+
+/// The trainer.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Training")]
+pub(super) struct TrainerFlags {
+    /// Passes over the training windows [default: 100]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Windows per step [default: 32]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// End after so many steps
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<usize>,
+    /// Draw windows at random, so many steps an epoch, instead of a full pass
+    #[arg(long, value_name = "N")]
+    pub steps_per_epoch: Option<usize>,
+    /// Steps between the origins of two training windows [default: 1]
+    #[arg(long, value_name = "N")]
+    pub window_stride: Option<usize>,
+    /// Learning rate [default: 1e-3]
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// constant, step or cosine
+    #[arg(long, value_name = "NAME")]
+    pub lr_schedule: Option<String>,
+    /// Steps between two decays of the step schedule [default: a third of all steps]
+    #[arg(long, value_name = "N")]
+    pub lr_step_size: Option<usize>,
+    /// Factor of each decay of the step schedule [default: 0.5]
+    #[arg(long, value_name = "G")]
+    pub lr_gamma: Option<f64>,
+    /// Rate at the end of the cosine schedule [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub lr_min: Option<f64>,
+    /// Steps of linear warm-up
+    #[arg(long, value_name = "N")]
+    pub warmup_steps: Option<usize>,
+    /// adamw, adam, sgd or rmsprop
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<String>,
+    /// Weight decay [default: 1e-5]
+    #[arg(long, value_name = "W")]
+    pub weight_decay: Option<f64>,
+    /// Momentum of sgd [default: 0.9]
+    #[arg(long, value_name = "M")]
+    pub momentum: Option<f64>,
+    /// Nesterov's variant of sgd
+    #[arg(long)]
+    pub nesterov: bool,
+    /// Limit of the global gradient norm, 0 is off [default: 1.0]
+    #[arg(long, value_name = "NORM")]
+    pub gradient_clip: Option<f64>,
+    /// Epochs between validations [default: 1]
+    #[arg(long, value_name = "N")]
+    pub val_every: Option<usize>,
+    /// Validations without improvement before training stops, 0 is off [default: 10]
+    #[arg(long, value_name = "N")]
+    pub patience: Option<usize>,
+    /// The least improvement that counts [default: 1e-4]
+    #[arg(long, value_name = "D")]
+    pub min_delta: Option<f64>,
+}
+
+fn set<T: Clone>(to: &mut T, from: &Option<T>) {
+    if let Some(value) = from {
+        *to = value.clone();
+    }
+}
+
+fn set_list(to: &mut Option<Vec<usize>>, from: &[usize]) {
+    if !from.is_empty() {
+        *to = Some(from.to_vec());
+    }
+}
+
+/// One of `names`, or an error that names the nearest.
+fn unknown(flag: &str, given: &str, names: &[&str]) -> CliError {
+    let remedy = nearest(given, names.iter()).map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
+    InvalidSetting::new(flag, given, format!("one of {}", names.join(", ")), remedy).into()
+}
+
+impl NetworkFlags {
+    pub fn apply(&self, experiment: &mut Experiment) -> Result<(), CliError> {
+        let model = &mut experiment.model;
+        if self.input_size.is_some() {
+            model.input_size = self.input_size;
+        }
+        set(&mut model.horizon, &self.horizon);
+        if let Some(hidden) = self.hidden_size {
+            model.hidden_size = hidden;
+            // A preset's list of widths gives way to a width that the user names.
+            if let Some(widths) = &mut model.mlp_units {
+                widths.fill(hidden);
+            }
+        }
+        if let Some(n) = self.n_stacks {
+            model.n_stacks = n;
+            (model.n_blocks, model.n_pool_kernel_size, model.n_freq_downsample) = (None, None, None);
+        }
+        set_list(&mut model.n_blocks, &self.n_blocks);
+        set_list(&mut model.mlp_units, &self.mlp_units);
+        set_list(&mut model.n_pool_kernel_size, &self.pool_kernels);
+        set_list(&mut model.n_freq_downsample, &self.freq_downsample);
+        if let Some(word) = &self.pooling {
+            model.pooling_mode = word.parse::<crate::model::PoolingMode>()?;
+        }
+        if let Some(word) = &self.interpolation {
+            model.interpolation_mode = word.parse::<crate::model::InterpolationMode>()?;
+        }
+        if let Some(word) = &self.activation {
+            model.activation = word.parse::<crate::model::Activation>()?;
+        }
+        set(&mut model.dropout, &self.dropout);
+        Ok(())
+    }
+}
+
+impl LossFlags {
+    /// The loss that the flags name, if they name one.
+    pub fn loss(&self, now: &LossConfig) -> Result<LossConfig, CliError> {
+        let quantiles = || -> Result<Vec<f64>, CliError> {
+            if self.level.is_empty() { Ok(self.quantiles.clone()) } else { Ok(crate::loss::quantiles_from_levels(&self.level)?) }
+        };
+        let given = !self.level.is_empty() || !self.quantiles.is_empty();
+        let name = match &self.loss {
+            Some(name) => name.as_str(),
+            None if given => "mqloss",
+            None => "",
+        };
+        let loss = match name {
+            "" => match (now, self.huber_delta) {
+                (LossConfig::Huber { .. }, Some(delta)) => LossConfig::Huber { delta },
+                _ => now.clone(),
+            },
+            "mae" => LossConfig::Mae,
+            "mse" => LossConfig::Mse,
+            "rmse" => LossConfig::Rmse,
+            "mape" => LossConfig::Mape,
+            "smape" => LossConfig::Smape,
+            "mase" => LossConfig::Mase { season: self.loss_season.unwrap_or(1) },
+            "huber" => LossConfig::Huber { delta: self.huber_delta.unwrap_or(1.0) },
+            "quantile" => match self.quantiles.as_slice() {
+                [] => LossConfig::Quantile { q: 0.5 },
+                [q] => LossConfig::Quantile { q: *q },
+                many => {
+                    let shown = many.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+                    return Err(InvalidSetting::new("--quantiles", shown, "one quantile for --loss quantile", "use --loss mqloss").into());
+                }
+            },
+            "mqloss" => {
+                let quantiles = if given { quantiles()? } else { (1..10).map(|i| f64::from(i) / 10.0).collect() };
+                LossConfig::MultiQuantile { quantiles }
+            }
+            other => {
+                let names = ["mae", "mse", "rmse", "mape", "smape", "mase", "huber", "quantile", "mqloss"];
+                return Err(unknown("--loss", other, &names));
+            }
+        };
+        if self.huber_delta.is_some() && !matches!(loss, LossConfig::Huber { .. }) {
+            return Err(CliError::input("usage", "--huber-delta is for the huber loss").hint("add --loss huber"));
+        }
+        if given && !matches!(loss, LossConfig::Quantile { .. } | LossConfig::MultiQuantile { .. }) {
+            return Err(CliError::input("usage", "--quantiles and --level are for the losses quantile and mqloss")
+                .hint("add --loss mqloss"));
+        }
+        if self.loss_season.is_some() && !matches!(loss, LossConfig::Mase { .. }) {
+            return Err(CliError::input("usage", "--loss-season is for the mase loss").hint("add --loss mase"));
+        }
+        Ok(loss)
+    }
+
+    pub fn apply(&self, experiment: &mut Experiment) -> Result<(), CliError> {
+        experiment.loss = self.loss(&experiment.loss)?;
+        if let Some(word) = &self.scaler {
+            experiment.transform.scaler = word.parse::<crate::transform::ScalerKind>()?;
+        }
+        if let Some(word) = &self.window_scaler {
+            experiment.transform.window_scaler = word.parse::<crate::window::WindowScaler>()?;
+        }
+        Ok(())
+    }
+}
+
+impl TrainerFlags {
+    pub fn apply(&self, experiment: &mut Experiment) -> Result<(), CliError> {
+        let train = &mut experiment.train;
+        set(&mut train.epochs, &self.epochs);
+        set(&mut train.batch_size, &self.batch_size);
+        if self.max_steps.is_some() {
+            train.max_steps = self.max_steps;
+        }
+        if self.steps_per_epoch.is_some() {
+            train.steps_per_epoch = self.steps_per_epoch;
+        }
+        set(&mut experiment.window.stride, &self.window_stride);
+        set(&mut train.lr, &self.lr);
+        train.schedule = self.schedule(&train.schedule)?;
+        set(&mut train.warmup_steps, &self.warmup_steps);
+        if let Some(word) = &self.optimizer {
+            let names = OptimizerKind::ALL.map(OptimizerKind::name);
+            train.optimizer = OptimizerKind::ALL
+                .into_iter()
+                .find(|k| k.name() == word)
+                .ok_or_else(|| unknown("--optimizer", word, &names))?;
+        }
+        set(&mut train.weight_decay, &self.weight_decay);
+        set(&mut train.momentum, &self.momentum);
+        train.nesterov |= self.nesterov;
+        set(&mut train.gradient_clip, &self.gradient_clip);
+        set(&mut train.val_every, &self.val_every);
+        set(&mut train.patience, &self.patience);
+        set(&mut train.min_delta, &self.min_delta);
+        Ok(())
+    }
+
+    fn schedule(&self, now: &ScheduleConfig) -> Result<ScheduleConfig, CliError> {
+        let schedule = match self.lr_schedule.as_deref() {
+            None => now.clone(),
+            Some(name) if name == now.name() => now.clone(),
+            Some("constant") => ScheduleConfig::Constant,
+            Some("step") => ScheduleConfig::Step { step_size: None, gamma: 0.5 },
+            Some("cosine") => ScheduleConfig::Cosine { t_max: None, eta_min: 0.0 },
+            Some(other) => return Err(unknown("--lr-schedule", other, &["constant", "step", "cosine"])),
+        };
+        match schedule {
+            ScheduleConfig::Step { step_size, gamma } if self.lr_min.is_none() => Ok(ScheduleConfig::Step {
+                step_size: self.lr_step_size.or(step_size),
+                gamma: self.lr_gamma.unwrap_or(gamma),
+            }),
+            ScheduleConfig::Cosine { t_max, eta_min } if self.lr_step_size.is_none() && self.lr_gamma.is_none() => {
+                Ok(ScheduleConfig::Cosine { t_max, eta_min: self.lr_min.unwrap_or(eta_min) })
+            }
+            other if self.lr_step_size.is_none() && self.lr_gamma.is_none() && self.lr_min.is_none() => Ok(other),
+            other => Err(CliError::input(
+                "usage",
+                format!("the {} schedule takes none of the given --lr-* numbers", other.name()),
+            )
+            .hint("--lr-step-size and --lr-gamma are for --lr-schedule step, --lr-min for cosine")),
+        }
+    }
+}

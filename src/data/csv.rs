@@ -1,0 +1,614 @@
+//! Delimited text into columns: one scan over the bytes, in parallel where no field is quoted, no string per field.
+
+use rayon::prelude::*;
+
+use crate::calendar::Clock;
+
+use super::Severity;
+use super::error::{DataError, Place};
+use super::number::{is_missing_mark, is_unreadable, number_message, parse_number, parse_time, shown};
+use super::problems::{Problem, ProblemKind, Problems};
+use super::table::{As, Cells, Columns, Guess, Head, Keys, NO_NAME, Places, join_clock, settled};
+
+/// Rows from which the kinds of the columns are guessed.
+const SAMPLE_ROWS: usize = 1000;
+/// A share of the text that is worth a task of its own.
+const SHARE_BYTES: usize = 1 << 20;
+
+/// Text whose header was read.
+pub(super) struct CsvTable {
+    text: String,
+    /// Where the rows begin, and the line they begin on.
+    body: usize,
+    body_line: u64,
+    delimiter: u8,
+    /// Whether there is a quote in the rows: then a line end may lie inside a field.
+    quoted: bool,
+}
+
+/// Receives the rows of a scan.
+trait Sink {
+    fn row_start(&mut self, line: u64);
+    fn field(&mut self, index: usize, field: &[u8]);
+    /// The row had so many fields; `false` ends the scan.
+    fn row_end(&mut self, fields: usize) -> bool;
+}
+
+impl CsvTable {
+    /// Reads the header and guesses the kinds of the columns from the first rows.
+    pub(super) fn open(text: String, place: &Place) -> Result<(Self, Vec<Head>), DataError> {
+        let blank = text.len() - text.trim_start_matches(['\n', '\r', ' ', '\t']).len();
+        // Tabs and blanks may belong to the header line; only whole blank lines are skipped.
+        let start = text[..blank].rfind('\n').map_or(0, |i| i + 1);
+        if text[start..].trim().is_empty() {
+            return Err(DataError::Empty { path: place.path.clone() });
+        }
+        let delimiter = guess_delimiter(&text.as_bytes()[start..]);
+        let first_line = 1 + count_lines(&text.as_bytes()[..start]);
+        let mut header = Header::default();
+        let (used, lines) = scan(&text.as_bytes()[start..], delimiter, first_line, &mut header)
+            .map_err(|line| unclosed(place, line))?;
+        if header.names.len() > 1 && header.names.iter().all(|n| reads_like_data(n)) {
+            let line: String = text[start..].lines().next().unwrap_or_default().chars().take(60).collect();
+            return Err(DataError::NoHeader { path: place.path.clone(), line });
+        }
+        let body = start + used;
+        let quoted = text.as_bytes()[body..].contains(&b'"');
+        let table = Self { text, body, body_line: first_line + lines, delimiter, quoted };
+        let mut sample = Sample { rows: 0, guesses: vec![Guess::default(); header.names.len()] };
+        scan(table.rows(), delimiter, table.body_line, &mut sample).map_err(|line| unclosed(place, line))?;
+        let heads = header
+            .names
+            .into_iter()
+            .zip(&sample.guesses)
+            .enumerate()
+            .map(|(i, (name, guess))| {
+                let name = if name.is_empty() { format!("column_{}", i + 1) } else { name };
+                Head { name, kind: guess.kind() }
+            })
+            .collect();
+        Ok((table, heads))
+    }
+
+    pub(super) fn delimiter(&self) -> u8 {
+        self.delimiter
+    }
+
+    fn rows(&self) -> &[u8] {
+        &self.text.as_bytes()[self.body..]
+    }
+
+    /// Reads the `wanted` columns.
+    pub(super) fn read(&self, heads: &[Head], wanted: &[(usize, As)], place: &Place) -> Result<Columns, DataError> {
+        let mut plan: Vec<Option<(usize, As)>> = vec![None; heads.len()];
+        for (slot, (index, what)) in wanted.iter().enumerate() {
+            plan[*index] = Some((slot, *what));
+        }
+        let rows = self.rows();
+        let shares = if self.quoted { vec![rows] } else { share_lines(rows) };
+        let parts: Vec<Result<(Part<'_>, u64), u64>> = shares
+            .into_par_iter()
+            .map(|share| {
+                let mut part = Part::new(heads, &plan, wanted, share);
+                let (_, lines) = scan(share, self.delimiter, 0, &mut part)?;
+                Ok((part, lines))
+            })
+            .collect();
+        let mut whole: Option<Part<'_>> = None;
+        let mut line = self.body_line;
+        for part in parts {
+            let (mut part, lines) = part.map_err(|at| unclosed(place, line + at))?;
+            part.shift_lines(line);
+            line += lines;
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => whole.append(part),
+            }
+        }
+        let whole = whole.unwrap_or_else(|| Part::new(heads, &plan, wanted, b""));
+        let cells = whole.cells.into_iter().map(Partial::finish).collect();
+        Ok(Columns {
+            cells,
+            n_rows: whole.n_rows,
+            places: Places::Lines(whole.jumps),
+            problems: whole.problems,
+            rows_left_out: whole.rows_left_out,
+        })
+    }
+}
+
+fn unclosed(place: &Place, line: u64) -> DataError {
+    place.damaged(format!("line {line}: a quote is opened and never closed"))
+}
+
+fn reads_like_data(name: &str) -> bool {
+    !is_missing_mark(name.as_bytes())
+        && (!is_unreadable(parse_number(name.as_bytes())) || parse_time(name.as_bytes()).is_ok())
+}
+
+fn count_lines(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|b| u64::from(*b == b'\n')).sum()
+}
+
+/// The one of `,` `;` and tab that occurs most in the header outside quotes.
+fn guess_delimiter(text: &[u8]) -> u8 {
+    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
+    let mut quoted = false;
+    for &b in text {
+        match b {
+            b'"' => quoted = !quoted,
+            b'\n' if !quoted => break,
+            _ if !quoted => counts.iter_mut().filter(|(d, _)| *d == b).for_each(|(_, n)| *n += 1),
+            _ => {}
+        }
+    }
+    // The first of equals wins, so a header of one name is read with commas.
+    counts.iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(d, _)| *d)
+}
+
+/// Splits lines into shares of about [`SHARE_BYTES`] or what each thread gets.
+fn share_lines(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let size = SHARE_BYTES.max(bytes.len() / (4 * rayon::current_num_threads()));
+    let mut shares = Vec::new();
+    while bytes.len() > size {
+        let Some(end) = bytes[size..].iter().position(|b| *b == b'\n') else { break };
+        let (share, rest) = bytes.split_at(size + end + 1);
+        shares.push(share);
+        bytes = rest;
+    }
+    shares.push(bytes);
+    shares
+}
+
+/// Where the field that begins at `from` ends: the next delimiter or line end, or the end of the text.
+#[inline]
+fn field_end(bytes: &[u8], from: usize, delimiter: u8) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let delimiters = LOW * u64::from(delimiter);
+    const LINE_ENDS: u64 = LOW * b'\n' as u64;
+    let mut at = from;
+    // Eight bytes at a time: a byte that becomes 0 by the xor is found by the borrow it causes (the lowest is exact).
+    while let Some(Ok(word)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let word = u64::from_le_bytes(word);
+        let (d, n) = (word ^ delimiters, word ^ LINE_ENDS);
+        let hits = ((d.wrapping_sub(LOW) & !d) | (n.wrapping_sub(LOW) & !n)) & HIGH;
+        if hits != 0 {
+            return at + (hits.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    bytes[at..].iter().position(|b| *b == delimiter || *b == b'\n').map_or(bytes.len(), |i| at + i)
+}
+
+/// Walks over the rows of `bytes`; returns the bytes and lines walked over, or the line of a quote that never closes.
+fn scan<S: Sink>(bytes: &[u8], delimiter: u8, first_line: u64, sink: &mut S) -> Result<(usize, u64), u64> {
+    let mut at = 0;
+    let mut line = first_line;
+    let mut unquoted = Vec::new();
+    while at < bytes.len() {
+        match &bytes[at..] {
+            [b'\n', ..] => {
+                at += 1;
+                line += 1;
+                continue;
+            }
+            [b'\r', b'\n', ..] => {
+                at += 2;
+                line += 1;
+                continue;
+            }
+            _ => {}
+        }
+        sink.row_start(line);
+        let mut index = 0;
+        let mut inner_lines = 0;
+        loop {
+            let end = if bytes.get(at) == Some(&b'"') {
+                let end = unquote(bytes, at, delimiter, &mut unquoted, &mut inner_lines).ok_or(line)?;
+                sink.field(index, &unquoted);
+                end
+            } else {
+                let end = field_end(bytes, at, delimiter);
+                let mut field = &bytes[at..end];
+                if bytes.get(end) != Some(&delimiter) {
+                    field = field.strip_suffix(b"\r").unwrap_or(field);
+                }
+                sink.field(index, field);
+                end
+            };
+            index += 1;
+            at = end + 1;
+            if bytes.get(end) != Some(&delimiter) {
+                break;
+            }
+        }
+        line += inner_lines + u64::from(at <= bytes.len());
+        if !sink.row_end(index) {
+            break;
+        }
+    }
+    Ok((at.min(bytes.len()), line - first_line))
+}
+
+/// Reads a quoted field (doubled quotes are one quote) into `out` and returns where it ends.
+#[cold]
+fn unquote(bytes: &[u8], from: usize, delimiter: u8, out: &mut Vec<u8>, lines: &mut u64) -> Option<usize> {
+    out.clear();
+    let mut at = from + 1;
+    loop {
+        let close = at + bytes.get(at..)?.iter().position(|b| *b == b'"')?;
+        out.extend_from_slice(&bytes[at..close]);
+        if bytes.get(close + 1) != Some(&b'"') {
+            *lines += count_lines(&bytes[from..close]);
+            let end = field_end(bytes, close + 1, delimiter);
+            let tail = &bytes[close + 1..end];
+            out.extend_from_slice(tail.strip_suffix(b"\r").unwrap_or(tail));
+            return Some(end);
+        }
+        out.push(b'"');
+        at = close + 2;
+    }
+}
+
+#[derive(Default)]
+struct Header {
+    names: Vec<String>,
+}
+
+impl Sink for Header {
+    fn row_start(&mut self, _: u64) {}
+    fn field(&mut self, _: usize, field: &[u8]) {
+        self.names.push(String::from_utf8_lossy(field).trim().to_owned());
+    }
+    fn row_end(&mut self, _: usize) -> bool {
+        false
+    }
+}
+
+struct Sample {
+    rows: usize,
+    guesses: Vec<Guess>,
+}
+
+impl Sink for Sample {
+    fn row_start(&mut self, _: u64) {}
+    fn field(&mut self, index: usize, field: &[u8]) {
+        if let Some(guess) = self.guesses.get_mut(index) {
+            guess.add(field);
+        }
+    }
+    fn row_end(&mut self, _: usize) -> bool {
+        self.rows += 1;
+        self.rows < SAMPLE_ROWS
+    }
+}
+
+/// One share of the rows, read into columns.
+struct Part<'a> {
+    heads: &'a [Head],
+    plan: &'a [Option<(usize, As)>],
+    cells: Vec<Partial>,
+    n_rows: usize,
+    line: u64,
+    next_line: Option<u64>,
+    jumps: Vec<(usize, u64)>,
+    /// Problems of the row that is being read: a ragged row has only that one.
+    pending: Vec<Problem>,
+    row_usable: bool,
+    rows_left_out: bool,
+    problems: Problems,
+}
+
+enum Partial {
+    Numbers(Vec<f64>),
+    Times { values: Vec<i64>, clock: Option<Clock> },
+    Keys(Keys),
+}
+
+impl Partial {
+    fn truncate(&mut self, n: usize) {
+        match self {
+            Partial::Numbers(values) => values.truncate(n),
+            Partial::Times { values, .. } => values.truncate(n),
+            Partial::Keys(keys) => keys.codes.truncate(n),
+        }
+    }
+
+    fn finish(self) -> Cells {
+        match self {
+            Partial::Numbers(values) => Cells::Numbers(values),
+            Partial::Times { values, clock } => {
+                let clock = settled(clock.unwrap_or(Clock::Date), &values);
+                Cells::Times { values, clock }
+            }
+            Partial::Keys(keys) => Cells::Keys { codes: keys.codes, names: keys.names },
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn new(heads: &'a [Head], plan: &'a [Option<(usize, As)>], wanted: &[(usize, As)], bytes: &[u8]) -> Self {
+        let line_bytes = bytes.iter().take(4096).position(|b| *b == b'\n').unwrap_or(4096).max(1);
+        let rows = bytes.len() / line_bytes + 1;
+        let cells = wanted
+            .iter()
+            .map(|(_, what)| match what {
+                As::Number => Partial::Numbers(Vec::with_capacity(rows)),
+                As::Time => Partial::Times { values: Vec::with_capacity(rows), clock: None },
+                As::Key | As::Text => Partial::Keys(Keys::default()),
+            })
+            .collect();
+        Self {
+            heads,
+            plan,
+            cells,
+            n_rows: 0,
+            line: 0,
+            next_line: None,
+            jumps: Vec::new(),
+            pending: Vec::new(),
+            row_usable: true,
+            rows_left_out: false,
+            problems: Problems::default(),
+        }
+    }
+
+    #[cold]
+    fn complain(&mut self, kind: ProblemKind, index: usize, message: String) {
+        let mut problem = Problem::new(kind, message).column(&self.heads[index].name);
+        problem.line = Some(self.line);
+        self.pending.push(problem);
+    }
+
+    #[cold]
+    fn bad_time(&mut self, index: usize, field: &[u8], error: impl ToString) {
+        self.row_usable = false;
+        let message = match is_missing_mark(field.trim_ascii()) {
+            true => "the time is missing".to_owned(),
+            false => error.to_string(),
+        };
+        self.complain(ProblemKind::UnparsableTime, index, message);
+    }
+
+    fn shift_lines(&mut self, by: u64) {
+        self.jumps.iter_mut().for_each(|(_, line)| *line += by);
+        self.next_line = self.next_line.map(|line| line + by);
+        for problem in &mut self.problems.list {
+            problem.line = problem.line.map(|line| line + by);
+        }
+    }
+
+    fn append(&mut self, other: Part<'_>) {
+        for (mine, theirs) in self.cells.iter_mut().zip(other.cells) {
+            match (mine, theirs) {
+                (Partial::Numbers(a), Partial::Numbers(b)) => a.extend_from_slice(&b),
+                (Partial::Times { values: a, clock: x }, Partial::Times { values: b, clock: y }) => {
+                    a.extend_from_slice(&b);
+                    if let Some(next) = y {
+                        match join_clock(*x, next) {
+                            Ok(joined) => *x = joined,
+                            Err(e) => self.problems.push(Problem::new(ProblemKind::UnparsableTime, e.to_string())),
+                        }
+                    }
+                }
+                (Partial::Keys(a), Partial::Keys(b)) => {
+                    let renamed: Vec<u32> = b.names.iter().map(|n| a.code(n.as_bytes())).collect();
+                    a.codes.extend(b.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME)));
+                }
+                _ => unreachable!("both shares were made from the same plan"),
+            }
+        }
+        let jumps = other.jumps.into_iter().map(|(row, line)| (row + self.n_rows, line));
+        let starts_in_order = self.next_line;
+        self.jumps.extend(jumps.filter(|(row, line)| *row != self.n_rows || Some(*line) != starts_in_order));
+        self.n_rows += other.n_rows;
+        self.next_line = other.next_line.or(self.next_line);
+        self.rows_left_out |= other.rows_left_out;
+        self.problems.append(other.problems);
+    }
+}
+
+impl Sink for Part<'_> {
+    #[inline]
+    fn row_start(&mut self, line: u64) {
+        self.line = line;
+    }
+
+    #[inline]
+    fn field(&mut self, index: usize, field: &[u8]) {
+        let Some(Some((slot, what))) = self.plan.get(index) else { return };
+        match &mut self.cells[*slot] {
+            Partial::Numbers(values) => {
+                let value = parse_number(field);
+                values.push(value);
+                if value.is_nan() && is_unreadable(value) {
+                    self.complain(ProblemKind::UnparsableNumber, index, number_message(field));
+                }
+            }
+            Partial::Times { values, clock } => match parse_time(field) {
+                Ok(stamp) => match join_clock(*clock, stamp.kind) {
+                    Ok(joined) => {
+                        *clock = joined;
+                        values.push(stamp.value);
+                    }
+                    Err(e) => self.bad_time(index, field, format!("`{}`: {e}", shown(field))),
+                },
+                Err(e) => self.bad_time(index, field, e),
+            },
+            Partial::Keys(keys) => {
+                let name = field.trim_ascii();
+                match what {
+                    As::Text if is_missing_mark(name) => keys.codes.push(NO_NAME),
+                    As::Key if name.is_empty() => {
+                        self.row_usable = false;
+                        self.complain(ProblemKind::MissingId, index, "the name of the series is missing".to_owned());
+                    }
+                    _ => {
+                        let code = keys.code(name);
+                        keys.codes.push(code);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn row_end(&mut self, fields: usize) -> bool {
+        if fields != self.plan.len() {
+            self.pending.clear();
+            self.row_usable = false;
+            let message = format!("the row has {fields} fields, the header has {}", self.plan.len());
+            let mut problem = Problem::new(ProblemKind::RaggedRow, message);
+            problem.line = Some(self.line);
+            self.pending.push(problem);
+        }
+        for problem in self.pending.drain(..) {
+            self.problems.push_with(problem.kind, Severity::Error, || problem);
+        }
+        if !self.row_usable {
+            self.row_usable = true;
+            self.rows_left_out = true;
+            self.cells.iter_mut().for_each(|cells| cells.truncate(self.n_rows));
+            return true;
+        }
+        if self.next_line != Some(self.line) {
+            self.jumps.push((self.n_rows, self.line));
+        }
+        self.next_line = Some(self.line + 1);
+        self.n_rows += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::ColumnKind;
+    use super::*;
+
+    fn place() -> Place {
+        Place { path: "f".into() }
+    }
+
+    fn open(text: &str) -> Result<(CsvTable, Vec<Head>), DataError> {
+        CsvTable::open(text.to_owned(), &place())
+    }
+
+    fn read(text: &str, wanted: &[(usize, As)]) -> Columns {
+        let (table, heads) = open(text).unwrap();
+        table.read(&heads, wanted, &place()).unwrap()
+    }
+
+    fn numbers(columns: &Columns, slot: usize) -> Vec<f64> {
+        columns.cells[slot].clone().into_numbers()
+    }
+
+    #[test]
+    fn delimiters_are_found_in_the_header() {
+        for (text, delimiter, n) in [
+            ("a,b;c\n", b',', 2),
+            ("a;b;c,d\n", b';', 3),
+            ("a\tb\n", b'\t', 2),
+            ("\"x,y\";b\n", b';', 2),
+            ("alone\n", b',', 1),
+        ] {
+            let (table, heads) = open(text).unwrap();
+            assert_eq!((table.delimiter, heads.len()), (delimiter, n), "{text}");
+        }
+    }
+
+    #[test]
+    fn quotes_line_ends_and_blank_lines_are_understood() {
+        let text = "\n\"the, id\",y\r\n\"a \"\"b\"\"\nc\",1\r\n\r\nplain,2\n\"q\",\"3\"";
+        let columns = read(text, &[(0, As::Key), (1, As::Number)]);
+        assert!(columns.problems.is_empty(), "{}", columns.problems);
+        assert_eq!(numbers(&columns, 1), [1.0, 2.0, 3.0]);
+        let Cells::Keys { codes, names } = &columns.cells[0] else { panic!() };
+        assert_eq!((codes.as_slice(), names[0].as_str(), names[1].as_str()), (&[0, 1, 2][..], "a \"b\"\nc", "plain"));
+        assert_eq!(columns.places, Places::Lines(vec![(0, 3), (1, 6)]));
+        let (_, heads) = open(text).unwrap();
+        assert_eq!(heads[0].name, "the, id");
+    }
+
+    #[test]
+    fn ragged_rows_and_bad_fields_are_reported_with_line_column_and_text() {
+        let text = "ds,y\n2020-01-01,1\n2020-01-02\n2020-01-03,x,9\nnever,4\n,5\n2020-01-06,x\n17,7\n";
+        let columns = read(text, &[(0, As::Time), (1, As::Number)]);
+        let shown: Vec<String> = columns.problems.list.iter().map(|p| p.to_string()).collect();
+        assert_eq!(shown.len(), 6, "{shown:?}");
+        assert_eq!(shown[0], "line 3: the row has 1 fields, the header has 2");
+        assert_eq!(shown[1], "line 4: the row has 3 fields, the header has 2");
+        assert!(shown[2].starts_with("line 5, column `ds`:") && shown[2].contains("never"), "{}", shown[2]);
+        assert_eq!(shown[3], "line 6, column `ds`: the time is missing");
+        assert_eq!(shown[4], "line 7, column `y`: `x` is not a number");
+        assert!(shown[5].starts_with("line 8, column `ds`: `17`"), "{}", shown[5]);
+        assert_eq!(columns.n_rows, 2);
+        assert!(columns.rows_left_out);
+        assert_eq!(columns.places.of(1), super::super::problems::Position::Line(7));
+    }
+
+    #[test]
+    fn kinds_are_guessed() {
+        let (_, heads) = open("ds;y;c;t;e\n2020-01-01;1;1,5;NW;\n2020-01-02;2.5;2,5;SE;NA\n").unwrap();
+        let kinds: Vec<ColumnKind> = heads.iter().map(|h| h.kind).collect();
+        use ColumnKind::*;
+        assert_eq!(kinds, [Time, Number, DecimalComma, Text, Empty]);
+    }
+
+    #[test]
+    fn headers_that_are_none_are_refused() {
+        assert!(matches!(open(" \n\n").err().unwrap(), DataError::Empty { .. }));
+        let error = open("2020-01-01,5.5\n2020-01-02,6\n").err().unwrap();
+        assert!(matches!(&error, DataError::NoHeader { line, .. } if line == "2020-01-01,5.5"), "{error}");
+        assert!(open("date,0,1\n").is_ok(), "numbers may name columns beside a word");
+        let error = open("ds,y\n\"2020,1\n").err().unwrap();
+        assert!(error.to_string().contains("line 2: a quote is opened"), "{error}");
+        assert_eq!(open(",y\n0,1\n").unwrap().1[0].name, "column_1");
+    }
+
+    #[test]
+    fn shares_join_to_the_same_as_one_scan() {
+        let mut text = String::from("id,ds,y\n");
+        for i in 0..200_000 {
+            text += &format!("s{},{},{}.5\n", i / 7 % 1000, i, i);
+            if i == 150_000 {
+                text += "\nonly,two\n";
+            }
+        }
+        let wanted = [(0, As::Key), (1, As::Time), (2, As::Number)];
+        let shared = read(&text, &wanted);
+        let (mut table, heads) = open(&text).unwrap();
+        table.quoted = true;
+        let single = table.read(&heads, &wanted, &place()).unwrap();
+        assert!(share_lines(table.rows()).len() > 1);
+        assert_eq!((&shared.cells, &shared.places), (&single.cells, &single.places));
+        assert_eq!(shared.problems, single.problems);
+        assert_eq!(shared.problems.list[0].line, Some(150_004));
+        assert_eq!(shared.n_rows, 200_000);
+    }
+
+    #[test]
+    fn fields_of_every_length_end_where_they_end() {
+        for n in 0..20 {
+            for end in [",", "\n", ""] {
+                let text = format!("{}{end}tail", "\u{8a}b".repeat(n));
+                let expected = if end.is_empty() { text.len() } else { text.len() - 5 };
+                assert_eq!(field_end(text.as_bytes(), 0, b','), expected);
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[a,;\"\n\r0-9.\\-]{0,60}") {
+            if let Ok((table, heads)) = open(&text) {
+                let wanted: Vec<(usize, As)> =
+                    (0..heads.len()).map(|i| (i, [As::Number, As::Time, As::Key, As::Text][i % 4])).collect();
+                let columns = table.read(&heads, &wanted, &place());
+                if let Ok(columns) = columns {
+                    proptest::prop_assert!(columns.cells.iter().all(|c| c.len() == columns.n_rows));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! From a file to a [`Panel`]: readers, layouts, cleaning, splits and synthetic series; no tensors.
+//!
+//! A file goes one way through the room:
+//!
+//! ```text
+//! source (what is it?) -> csv | parquet -> Table (columns as the file has them)
+//!   -> layout (which column is what) -> frame (rows by series and time) -> gaps -> missing -> Panel
+//! ```
+//!
+//! [`read_panel`] walks that way and fails with everything that is wrong at once; [`check`] lists the same problems and
+//! what merely looks odd; [`inspect`] tells what is in a file without asking it to be right.
+
+mod check;
+mod config;
+mod csv;
+mod error;
+mod fingerprint;
+mod frame;
+mod future;
+mod gaps;
+mod inspect;
+mod layout;
+mod missing;
+mod number;
+mod panel;
+mod parquet;
+mod problems;
+mod read;
+mod source;
+mod split;
+mod statics;
+mod synthetic;
+mod table;
+mod trading;
+
+#[cfg(test)]
+mod real_data;
+
+pub use check::check;
+pub use config::{DataConfig, Duplicates, Gaps, Missing, Targets};
+pub use error::DataError;
+pub use fingerprint::fingerprint;
+pub use future::{FutureRows, read_future};
+pub use inspect::{ColumnReport, Inspection, SeriesReport, inspect};
+pub use panel::{Column, Panel, StaticColumn};
+pub use problems::{Problem, ProblemKind, Problems, Severity};
+pub use read::{Read, read_panel};
+pub use source::Format;
+pub use split::{SeriesSplit, SplitError, SplitSpec};
+pub use synthetic::*;
+pub use table::ColumnKind;

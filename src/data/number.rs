@@ -1,0 +1,233 @@
+//! Reading one field: numbers, missing marks and the spellings of time the calendar leaves to the file reader.
+
+use crate::calendar::{CalendarError, Stamp, parse_stamp};
+
+/// The NaN that stands for a field that is not a number; it is reported where it is read, so later steps must not take
+/// it for a missing value.
+const UNREADABLE: u64 = 0x7ff8_0000_0bad_0bad;
+
+/// Whether a value is missing (and not [`unreadable`]).
+#[inline]
+pub(super) fn is_missing(value: f64) -> bool {
+    value.is_nan() && value.to_bits() != UNREADABLE
+}
+
+/// The value that stands for an unreadable field.
+pub(super) fn unreadable() -> f64 {
+    f64::from_bits(UNREADABLE)
+}
+
+/// Whether the value stands for an unreadable field.
+pub(super) fn is_unreadable(value: f64) -> bool {
+    value.to_bits() == UNREADABLE
+}
+
+/// Powers of ten that a double holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+/// Reads a number: NaN for a missing one, [`unreadable`] for what is none.
+///
+/// Short plain decimals are read here: up to 15 digits and 22 decimals give the nearest double by one exact division
+/// (Clinger 1990); everything else goes through the standard library, which is exact too.
+#[inline]
+pub(super) fn parse_number(field: &[u8]) -> f64 {
+    let (negative, digits) = match field {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let mut mantissa = 0u64;
+    let mut i = 0;
+    while i < digits.len() {
+        let d = digits[i].wrapping_sub(b'0');
+        if d > 9 {
+            break;
+        }
+        mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(d));
+        i += 1;
+    }
+    let mut count = i;
+    let mut decimals = 0;
+    if i < digits.len() && digits[i] == b'.' {
+        let start = i + 1;
+        i = start;
+        while i < digits.len() {
+            let d = digits[i].wrapping_sub(b'0');
+            if d > 9 {
+                break;
+            }
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(d));
+            i += 1;
+        }
+        decimals = i - start;
+        count += decimals;
+    }
+    if i == digits.len() && (1..=15).contains(&count) {
+        let value = mantissa as f64 / POWERS[decimals];
+        return if negative { -value } else { value };
+    }
+    parse_unusual(field)
+}
+
+#[cold]
+#[inline(never)]
+fn parse_unusual(field: &[u8]) -> f64 {
+    let field = field.trim_ascii();
+    if is_missing_mark(field) {
+        return f64::NAN;
+    }
+    let Ok(text) = std::str::from_utf8(field) else { return unreadable() };
+    match text.parse::<f64>() {
+        Ok(value) if !value.is_nan() => value,
+        _ if text.eq_ignore_ascii_case("true") => 1.0,
+        _ if text.eq_ignore_ascii_case("false") => 0.0,
+        _ => unreadable(),
+    }
+}
+
+/// Whether a field (without blanks around it) says that there is no value.
+pub(super) fn is_missing_mark(field: &[u8]) -> bool {
+    field.is_empty()
+        || [&b"na"[..], b"nan", b"null", b"none", b"n/a", b"<na>"].iter().any(|m| field.eq_ignore_ascii_case(m))
+}
+
+/// Why a field is not a number, in words.
+pub(super) fn number_message(field: &[u8]) -> String {
+    let text = shown(field);
+    let dotted = text.replacen(',', ".", 1);
+    if text.contains(',') && !text.contains('.') && dotted.parse::<f64>().is_ok() {
+        format!("`{text}` is not a number: decimals are written with a point (`{dotted}`), not with a comma")
+    } else {
+        format!("`{text}` is not a number")
+    }
+}
+
+/// Whether a field is a number but for a comma in place of the decimal point.
+pub(super) fn has_decimal_comma(field: &[u8]) -> bool {
+    let commas = field.iter().filter(|c| **c == b',').count();
+    commas == 1
+        && !is_unreadable(parse_number(&field.iter().map(|c| if *c == b',' { b'.' } else { *c }).collect::<Vec<_>>()))
+}
+
+/// A field for a message: not longer than a line, whatever its bytes.
+pub(super) fn shown(field: &[u8]) -> String {
+    let text = String::from_utf8_lossy(field);
+    let mut short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().nth(40).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Reads a stamp; besides the calendar's own forms also unpadded ones such as `1990/1/1 0:00`.
+#[inline]
+pub(super) fn parse_time(field: &[u8]) -> Result<Stamp, CalendarError> {
+    let text = std::str::from_utf8(field).unwrap_or("\u{fffd}");
+    parse_stamp(text).or_else(|error| match padded(text.trim_ascii()) {
+        Some(text) => parse_stamp(&text).map_err(|_| error),
+        None => Err(error),
+    })
+}
+
+/// `1990/1/1 0:00` as `1990/01/01 00:00`; `None` where that changes nothing.
+#[cold]
+fn padded(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(20);
+    let mut digits = String::new();
+    // Only what comes before a fraction or an offset has fields of two digits.
+    let end = text.find(['.', '+', 'Z', 'z']).unwrap_or(text.len());
+    for c in text[..end].chars().chain(['\0']) {
+        match c {
+            '0'..='9' => digits.push(c),
+            _ => {
+                if digits.len() == 1 {
+                    out.push('0');
+                }
+                out.push_str(&digits);
+                digits.clear();
+                out.extend((c != '\0').then_some(c));
+            }
+        }
+    }
+    out.push_str(&text[end..]);
+    (out != text).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::Clock;
+    use proptest::prelude::*;
+
+    #[test]
+    fn missing_marks_are_missing_and_words_are_unreadable() {
+        for mark in ["", " ", "NA", "NaN", "nan", "null", "None", "N/A"] {
+            assert!(is_missing(parse_number(mark.as_bytes())), "{mark}");
+        }
+        for word in ["x", "1,5", "1.2.3", "-", ".", "1e", "NW", "1 2", "--1"] {
+            assert!(is_unreadable(parse_number(word.as_bytes())), "{word}");
+        }
+        assert!(!is_missing(unreadable()));
+    }
+
+    #[test]
+    fn usual_and_unusual_numbers_are_read() {
+        for (text, value) in [
+            ("112", 112.0),
+            ("-0.5", -0.5),
+            (".5", 0.5),
+            ("5.", 5.0),
+            (" 7 ", 7.0),
+            ("+3", 3.0),
+            ("1e3", 1000.0),
+            ("True", 1.0),
+            ("38.6619987487793", 38.6619987487793),
+            ("5.827000141143799", 5.827000141143799),
+            ("123456789012345678901234567890", 123456789012345678901234567890.0),
+        ] {
+            assert_eq!(parse_number(text.as_bytes()), value, "{text}");
+        }
+        assert_eq!(parse_number(b"-inf"), f64::NEG_INFINITY);
+        assert_eq!(parse_number(b"1e999"), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_decimal_comma_is_explained() {
+        assert!(number_message(b"3,25").contains("`3.25`"));
+        assert!(has_decimal_comma(b"3,25") && !has_decimal_comma(b"3,2,5") && !has_decimal_comma(b"3.25"));
+        assert_eq!(number_message(b"x"), "`x` is not a number");
+    }
+
+    #[test]
+    fn unpadded_stamps_are_read() {
+        for (text, shown) in [
+            ("1990/1/1 0:00", "1990-01-01"),
+            ("2010/10/10 9:05", "2010-10-10 09:05:00"),
+            ("2010-3-4T9:05:06.5Z", "2010-03-04T09:05:06.500Z"),
+        ] {
+            let stamp = parse_time(text.as_bytes()).unwrap();
+            assert_eq!(stamp.kind.format(stamp.value), shown, "{text}");
+        }
+        assert_eq!(parse_time(b"17").unwrap().kind, Clock::Integer);
+        assert!(parse_time(b"12.5").is_err() && parse_time(b"\xff").is_err() && parse_time(b"1/1/1990").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_read_as_the_standard_library_reads_them(x in any::<f64>().prop_filter("finite", |x| x.is_finite()), n in 0usize..18) {
+            for text in [format!("{x}"), format!("{:.*}", n, x % 1e6), format!("{x:e}")] {
+                let expected: f64 = text.parse().unwrap();
+                prop_assert_eq!(parse_number(text.as_bytes()).to_bits(), expected.to_bits(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn no_field_makes_it_panic(field in proptest::collection::vec(any::<u8>(), 0..12)) {
+            parse_number(&field);
+            number_message(&field);
+            let _ = parse_time(&field);
+        }
+    }
+}

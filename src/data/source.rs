@@ -1,0 +1,221 @@
+//! Opening a file, a gzip or standard input, and telling by its content what it is.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use serde::Serialize;
+
+use crate::error::nearest;
+
+use super::error::{DataError, Place};
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Delimited text.
+    Csv,
+    /// Delimited text, compressed with gzip.
+    #[serde(rename = "csv.gz")]
+    CsvGz,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// An opened file.
+pub(super) struct Source {
+    pub place: Place,
+    pub format: Format,
+    pub content: Content,
+}
+
+/// What is in it: text is in memory, parquet is read column by column.
+pub(super) enum Content {
+    Text(String),
+    Parquet(File),
+}
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const PARQUET: &[u8] = b"PAR1";
+const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// First bytes of files that are taken for data now and then.
+const STRANGERS: &[(&[u8], &str)] = &[
+    (b"PARE", "an encrypted parquet file"),
+    (b"PK\x03\x04", "a zip archive or spreadsheet (xlsx)"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet (xls)"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"BZh", "compressed with bzip2"),
+    (b"\xfd7zXZ", "compressed with xz"),
+    (b"ARROW1", "a feather/arrow file"),
+    (b"ORC", "an ORC file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\x93NUMPY", "a numpy array"),
+    (b"%PDF", "a PDF"),
+];
+
+/// Opens `path` (`-` is standard input) and tells its format.
+///
+/// # Errors
+/// An absent file, a folder, an unreadable or truncated file, an unknown format, text that is not UTF-8.
+pub(super) fn open(path: &Path) -> Result<Source, DataError> {
+    let place = Place::new(path);
+    let unreadable = |source| DataError::Io { path: place.path.clone(), source };
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
+        bytes
+    } else {
+        let mut file = File::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => DataError::Absent { path: place.path.clone(), nearest: nearest_file(path) },
+            _ => DataError::Io { path: place.path.clone(), source },
+        })?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.is_dir() {
+            return Err(DataError::Folder { path: place.path.clone() });
+        }
+        let mut bytes = Vec::new();
+        if metadata.is_file() {
+            // Parquet is not read as a whole: a few columns of a wide file may be all that is wanted.
+            (&file).take(PARQUET.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+            if bytes == PARQUET {
+                file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+                return Ok(Source { place, format: Format::Parquet, content: Content::Parquet(file) });
+            }
+            bytes.reserve_exact(usize::try_from(metadata.len()).unwrap_or(0));
+        }
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        bytes
+    };
+    let named_parquet = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
+    from_bytes(place, bytes, named_parquet)
+}
+
+/// Tells the format of bytes in memory.
+pub(super) fn from_bytes(place: Place, bytes: Vec<u8>, named_parquet: bool) -> Result<Source, DataError> {
+    let (bytes, format) = if bytes.starts_with(GZIP) {
+        let mut plain = Vec::with_capacity(bytes.len().saturating_mul(4));
+        MultiGzDecoder::new(&bytes[..]).read_to_end(&mut plain).map_err(|e| {
+            place.damaged(match e.kind() {
+                io::ErrorKind::UnexpectedEof => "the gzip data ends too early".to_owned(),
+                _ => format!("gzip: {e}"),
+            })
+        })?;
+        (plain, Format::CsvGz)
+    } else {
+        (bytes, Format::Csv)
+    };
+    if bytes.starts_with(PARQUET) {
+        let file = spool(&bytes).map_err(|source| DataError::Io { path: place.path.clone(), source })?;
+        return Ok(Source { place, format: Format::Parquet, content: Content::Parquet(file) });
+    }
+    let unknown = |found: &str| Err(DataError::UnknownFormat { path: place.path.clone(), found: found.to_owned() });
+    if bytes.is_empty() {
+        return Err(DataError::Empty { path: place.path.clone() });
+    }
+    if named_parquet {
+        return unknown("named .parquet but does not begin with `PAR1`");
+    }
+    if let Some((_, what)) = STRANGERS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return unknown(what);
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(DataError::NotUtf8 {
+            path: place.path.clone(),
+            line: 1,
+            detail: "it looks like UTF-16".to_owned(),
+        });
+    }
+    if bytes[..bytes.len().min(4096)].contains(&0) {
+        return unknown("binary data");
+    }
+    let mut text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let line = 1 + e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() as u64;
+        let detail = format!("byte 0x{:02x}", e.as_bytes()[at]);
+        DataError::NotUtf8 { path: place.path.clone(), line, detail }
+    })?;
+    if text.as_bytes().starts_with(UTF8_BOM) {
+        text.drain(..UTF8_BOM.len());
+    }
+    Ok(Source { place, format, content: Content::Text(text) })
+}
+
+/// Bytes that can be read from any place, as the parquet reader wants them.
+fn spool(bytes: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+fn nearest_file(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wanted = path.file_name()?.to_str()?;
+    let names: Vec<String> =
+        std::fs::read_dir(folder).ok()?.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    nearest(wanted, names.iter()).map(|name| folder.join(name).display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+
+    fn place() -> Place {
+        Place { path: "f".into() }
+    }
+
+    fn text(bytes: &[u8]) -> Result<(String, Format), DataError> {
+        from_bytes(place(), bytes.to_vec(), false).map(|s| match s.content {
+            Content::Text(t) => (t, s.format),
+            Content::Parquet(_) => panic!("not text"),
+        })
+    }
+
+    fn gz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn content_decides_not_the_name() {
+        assert_eq!(text(b"ds,y\n1,2\n").unwrap(), ("ds,y\n1,2\n".into(), Format::Csv));
+        assert_eq!(text(b"\xef\xbb\xbfds,y\n").unwrap().0, "ds,y\n", "the BOM is skipped");
+        assert_eq!(text(&gz(b"ds,y\n1,2\n")).unwrap(), ("ds,y\n1,2\n".into(), Format::CsvGz));
+        let both = [gz(b"ds,y\n"), gz(b"1,2\n")].concat();
+        assert_eq!(text(&both).unwrap().0, "ds,y\n1,2\n", "gzip members are joined");
+    }
+
+    #[test]
+    fn what_is_no_data_is_named() {
+        let cut = gz(&b"ds,y\n1,2\n".repeat(100));
+        let cases: Vec<(Vec<u8>, &str)> = vec![
+            (b"".to_vec(), "f: is empty"),
+            (cut[..cut.len() / 2].to_vec(), "f: is truncated or damaged: the gzip data ends too early"),
+            (b"PK\x03\x04abc".to_vec(), "f: is a zip archive or spreadsheet (xlsx), expected csv, csv.gz or parquet"),
+            (b"a\0b".to_vec(), "f: is binary data, expected csv, csv.gz or parquet"),
+            (b"\xff\xfea\0".to_vec(), "f: line 1: is not UTF-8 text (it looks like UTF-16)"),
+            (b"ds,y\n1,M\xfcnchen\n".to_vec(), "f: line 2: is not UTF-8 text (byte 0xfc)"),
+        ];
+        for (bytes, message) in cases {
+            assert_eq!(text(&bytes).unwrap_err().to_string(), message);
+        }
+        let error = from_bytes(place(), b"ds,y\n".to_vec(), true).err().unwrap();
+        assert!(error.to_string().contains("does not begin with `PAR1`"), "{error}");
+    }
+
+    #[test]
+    fn absent_files_and_folders_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("sales.csv"), "ds,y\n").unwrap();
+        let error = open(&dir.path().join("slaes.csv")).err().unwrap();
+        assert!(matches!(&error, DataError::Absent { nearest: Some(n), .. } if n.ends_with("sales.csv")), "{error}");
+        assert!(matches!(open(dir.path()).err().unwrap(), DataError::Folder { .. }));
+        assert!(open(&dir.path().join("sales.csv")).is_ok());
+    }
+}

@@ -1,0 +1,59 @@
+//! The naive table of the long-horizon benchmark sets, where the data is at hand.
+
+use std::path::PathBuf;
+
+use super::baseline::{NLinear, Naive};
+use super::{Protocol, judge};
+use crate::data::{DataConfig, Duplicates, Gaps, Panel, SplitSpec, Targets, read_panel};
+
+/// A set of the benchmark: file, split, scores of the repeated last value at horizon 96 (mse, mae).
+const SETS: [(&str, &str, f64, f64); 4] = [
+    ("ETTm2.csv", "34560/11520/11520", 0.2665, 0.3278),
+    ("ETTh1.csv", "8640/2880/2880", 1.2944, 0.7132),
+    ("exchange_rate.csv", "0.7/0.1/0.2", 0.0811, 0.1964),
+    ("weather.parquet", "0.7/0.1/0.2", 0.2591, 0.2542),
+];
+
+/// The panel and its protocol; `None`, with a line that says so, where the file is not there. `NHITS_SHARED` names the
+/// folder when it is not beside the repository.
+fn read(file: &str, split: &str, input_size: usize, horizon: usize) -> Option<(Panel, Protocol)> {
+    let shared = std::env::var_os("NHITS_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let path = shared.join("data").join(file);
+    if !path.exists() {
+        eprintln!("skipped: no {}", path.display());
+        return None;
+    }
+    let config = DataConfig {
+        path,
+        targets: Some(Targets::All),
+        gaps: Gaps::Observed,
+        duplicates: Duplicates::Keep,
+        ..DataConfig::default()
+    };
+    let panel = read_panel(&config).unwrap().panel;
+    let splits = split.parse::<SplitSpec>().unwrap().resolve_all(&panel).unwrap();
+    let season = panel.freq.season();
+    Some((panel, Protocol::new(input_size, horizon, season, splits)))
+}
+
+#[test]
+fn the_repeated_last_value_scores_what_is_published() {
+    for (file, split, mse, mae) in SETS {
+        let Some((panel, protocol)) = read(file, split, 96, 96) else { continue };
+        let judged = judge(&panel, &protocol, &mut Naive::new(96), 1000).unwrap();
+        let printed = |v: f64| (v * 1e4).round() / 1e4;
+        assert_eq!((printed(judged.scaled.mse), printed(judged.scaled.mae)), (mse, mae), "{file}");
+        if file == "ETTm2.csv" {
+            assert_eq!((judged.n_series, judged.n_windows), (7, 7 * (11_520 - 96 + 1)));
+        }
+    }
+}
+
+#[test]
+fn the_linear_baseline_is_as_good_as_published_ones_and_beats_the_last_value() {
+    // published for ETTh1 at horizon 96 with a window of 336: 0.374 / 0.394, trained by gradient steps
+    let Some((panel, protocol)) = read("ETTh1.csv", "8640/2880/2880", 336, 96) else { return };
+    let judged = judge(&panel, &protocol, &mut NLinear::fit(&panel, &protocol).unwrap(), 4096).unwrap();
+    assert!(judged.scaled.mse < 0.385 && judged.scaled.mae < 0.405, "{:?}", judged.scaled);
+}

@@ -1,0 +1,259 @@
+//! `Model`: a bundle ready to compute, and the ways to ask it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::backend::Backend;
+
+use super::{ForecastError, Forecasts};
+use crate::bundle::{Bundle, Manifest, SeriesState};
+use crate::calendar::Clock;
+use crate::data::{Column, Panel};
+use crate::model::NHits;
+use crate::transform::SeriesScaler;
+use crate::window::{
+    ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowIndex, WindowRules, WindowShape,
+};
+use crate::workers::Workers;
+
+/// Windows that one worker computes at once; more would only take more memory.
+const WINDOWS_PER_BATCH: usize = 256;
+
+/// A bundle on a device.
+#[derive(Debug, Clone)]
+pub struct Model<B: Backend> {
+    net: Arc<NHits<B>>,
+    manifest: Arc<Manifest>,
+    series: Option<Arc<SeriesState>>,
+    workers: Workers,
+    device: B::Device,
+}
+
+impl<B: Backend> Model<B> {
+    /// Puts a bundle's weights on `device`, computing on `threads` threads.
+    ///
+    /// # Errors
+    /// When the weights do not fit the bundle's configuration.
+    pub fn new(bundle: &Bundle, device: &B::Device, threads: usize) -> Result<Self, ForecastError> {
+        let checked = bundle.manifest.model.check()?;
+        let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
+            bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
+        let source = |name: &str| by_name.get(name).map(|t| (t.shape.clone(), t.data.clone()));
+        let net = NHits::with_tensors(&checked, source, device)?;
+        Self::from_parts(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
+    }
+
+    /// A model from a network that is on the device already.
+    ///
+    /// # Errors
+    /// When the system refuses the threads.
+    pub fn from_parts(
+        net: NHits<B>,
+        manifest: Manifest,
+        series: Option<SeriesState>,
+        device: &B::Device,
+        threads: usize,
+    ) -> Result<Self, ForecastError> {
+        let n = threads.max(1);
+        let workers = Workers::new(n).map_err(|e| ForecastError::Threads { n, detail: e.to_string() })?;
+        Ok(Self {
+            net: Arc::new(net),
+            manifest: Arc::new(manifest),
+            series: series.map(Arc::new),
+            workers,
+            device: device.clone(),
+        })
+    }
+
+    /// What the model is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The size of its windows.
+    pub fn shape(&self) -> WindowShape {
+        WindowShape { input_size: self.manifest.model.input_size, horizon: self.manifest.model.horizon }
+    }
+
+    /// Names of the forecast's columns: `NHITS`, or `NHITS-lo-80`, `NHITS-median`, ...
+    pub fn column_names(&self) -> Vec<String> {
+        self.manifest.loss.output_names().iter().map(|suffix| format!("NHITS{suffix}")).collect()
+    }
+
+    /// Binds the model to a panel. Series that it was trained on are scaled as then; others by their rows `fit_rows[s]`,
+    /// which must not hold anything that is to be forecast.
+    ///
+    /// # Errors
+    /// When the panel's columns or frequency are not the model's.
+    pub fn on(&self, panel: Arc<Panel>, fit_rows: &[Range<usize>]) -> Result<OnPanel<'_, B>, ForecastError> {
+        self.check_columns(&panel)?;
+        let scalers = self.scalers(&panel, fit_rows)?;
+        let whole: Vec<Range<usize>> = (0..panel.n_series()).map(|s| 0..panel.len_of(s)).collect();
+        let index = WindowIndex::new(&panel, &whole, &WindowRules::evaluate(self.shape()))?;
+        let batcher =
+            WindowBatcher::new(panel, &index, Arc::new(scalers), self.manifest.window_scaler)?.with_padding(
+                // The reference scales the zeros that stand for missing values; its models expect that.
+                if self.manifest.imported_from.is_some() { Padding::Reference } else { Padding::Zero },
+            );
+        Ok(OnPanel { model: self, batcher })
+    }
+
+    fn check_columns(&self, panel: &Panel) -> Result<(), ForecastError> {
+        let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        let stat: Vec<String> = panel.stat_exog.iter().map(|c| c.name.clone()).collect();
+        let columns = &self.manifest.columns;
+        for (role, found, wanted) in [
+            ("hist_exog", names(&panel.hist_exog), &columns.hist_exog),
+            ("futr_exog", names(&panel.futr_exog), &columns.futr_exog),
+            ("stat_exog", stat, &columns.stat_exog),
+        ] {
+            if &found != wanted {
+                return Err(ForecastError::Columns { role, found, wanted: wanted.clone() });
+            }
+        }
+        // Integer steps carry no meaning that could be compared.
+        match self.manifest.freq {
+            Some(wanted) if wanted != panel.freq && panel.clock != Clock::Integer && self.manifest.clock != Clock::Integer => {
+                Err(ForecastError::Frequency { found: panel.freq.to_string(), wanted: wanted.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The scalers of a panel's series: those of training where a series is known, fitted on `fit_rows` where not.
+    fn scalers(&self, panel: &Panel, fit_rows: &[Range<usize>]) -> Result<ColumnScalers, ForecastError> {
+        let mut scalers = ColumnScalers::fit(self.manifest.scaler, panel, fit_rows)?;
+        let Some(series) = &self.series else { return Ok(scalers) };
+        let known: std::collections::HashMap<&str, usize> =
+            series.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+        let take = |to: &mut SeriesScaler, from: &SeriesScaler| {
+            for (s, id) in panel.ids.iter().enumerate() {
+                if let Some(i) = known.get(id.as_str()) {
+                    (to.shift[s], to.scale[s]) = (from.shift[*i], from.scale[*i]);
+                }
+            }
+        };
+        take(&mut scalers.y, &series.scalers.y);
+        scalers.hist.iter_mut().zip(&series.scalers.hist).for_each(|(to, from)| take(to, from));
+        scalers.futr.iter_mut().zip(&series.scalers.futr).for_each(|(to, from)| take(to, from));
+        scalers.stat.clone_from(&series.scalers.stat);
+        Ok(scalers)
+    }
+
+    /// The network's output for a batch, `[B, H, Q]` row-major, in the network's units.
+    fn compute(&self, batch: HostBatch) -> (crate::window::HostSide, Vec<f32>) {
+        compute(&self.net, batch, &self.device)
+    }
+}
+
+fn compute<B: Backend>(net: &NHits<B>, batch: HostBatch, device: &B::Device) -> (crate::window::HostSide, Vec<f32>) {
+    let batch = batch.into_tensors::<B>(device);
+    let output = net.forward(&batch.input).into_data().convert::<f32>();
+    (batch.host, output.into_vec().expect("the data was converted to f32 just now"))
+}
+
+/// A model bound to a panel.
+#[derive(Debug)]
+pub struct OnPanel<'a, B: Backend> {
+    model: &'a Model<B>,
+    batcher: WindowBatcher,
+}
+
+impl<B: Backend> OnPanel<'_, B> {
+    /// The panel.
+    pub fn panel(&self) -> &Arc<Panel> {
+        self.batcher.panel()
+    }
+
+    /// Forecasts `windows`, whose future covariates are in the panel: `[windows, H, Q]` row-major, in original units.
+    pub fn at(&self, windows: &[Window]) -> Vec<f64> {
+        self.forecast(windows, &|part| Ok(self.batcher.gather(part))).unwrap_or_default()
+    }
+
+    /// Forecasts the steps that follow the data of each series, from `back` rows before its end (0 is the end).
+    ///
+    /// `future` are the future covariates after the last row, `[n_series, H, F]` row-major; empty if the model has none.
+    ///
+    /// # Errors
+    /// When no series can be forecast, a covariate is missing or the calendar ends.
+    pub fn ahead(&self, back: &[usize], future: &[f64]) -> Result<(Forecasts, Vec<String>), ForecastError> {
+        let panel = self.batcher.panel();
+        let shape = self.model.shape();
+        let mut windows = Vec::new();
+        let mut silent = Vec::new();
+        for s in 0..panel.n_series() {
+            let y = panel.series(s);
+            for rows_back in back {
+                let origin = y.len().checked_sub(*rows_back).filter(|o| *o > 0).ok_or_else(|| ForecastError::Origin {
+                    series: panel.ids[s].clone(),
+                    rows: y.len(),
+                    back: *rows_back,
+                })?;
+                if y[origin.saturating_sub(shape.input_size)..origin].iter().all(|v| !v.is_finite()) {
+                    silent.push(panel.ids[s].clone());
+                    continue;
+                }
+                // Rows and series of a panel with an index fit u32: the index refused it otherwise.
+                windows.push(Window { series: s as u32, origin: origin as u32 });
+            }
+        }
+        if windows.is_empty() {
+            return Err(ForecastError::Silent { input_size: shape.input_size });
+        }
+        // Where every target row is in the data, its covariates are too.
+        let inside = windows.iter().all(|w| w.origin as usize + shape.horizon <= panel.len_of(w.series as usize));
+        let values = if future.is_empty() && inside {
+            self.at(&windows)
+        } else {
+            self.forecast(&windows, &|part| self.batcher.gather_ahead(part, future).map_err(ForecastError::from))?
+        };
+        let columns = self.model.column_names();
+        let mut table = Forecasts {
+            ids: panel.ids.clone(),
+            series: Vec::with_capacity(windows.len() * shape.horizon),
+            time: Vec::with_capacity(windows.len() * shape.horizon),
+            cutoff: back.iter().any(|b| *b > 0).then(Vec::new),
+            clock: panel.clock,
+            columns,
+            values,
+        };
+        for w in &windows {
+            let s = w.series as usize;
+            let last = panel.times(s)[w.origin as usize - 1];
+            for step in 1..=shape.horizon {
+                let time = i64::try_from(step).ok().and_then(|step| panel.freq.advance(last, step));
+                let time = time.ok_or_else(|| ForecastError::Calendar { series: panel.ids[s].clone() })?;
+                table.series.push(w.series);
+                table.time.push(time);
+                if let Some(cutoff) = &mut table.cutoff {
+                    cutoff.push(last);
+                }
+            }
+        }
+        Ok((table, silent))
+    }
+
+    /// Forecasts `windows`, gathered by `gather`, some hundreds at a time on all workers.
+    fn forecast(
+        &self,
+        windows: &[Window],
+        gather: &dyn Fn(&[Window]) -> Result<HostBatch, ForecastError>,
+    ) -> Result<Vec<f64>, ForecastError> {
+        let workers = &self.model.workers;
+        let mut values = Vec::with_capacity(windows.len() * self.model.manifest.model.horizon * self.model.manifest.model.outputs);
+        // One batch needs no other thread, and answers sooner without.
+        if windows.len() < 2 * workers.count() {
+            let (host, output) = self.model.compute(gather(windows)?);
+            return Ok(self.batcher.invert(&host, &output));
+        }
+        let per_batch = WINDOWS_PER_BATCH.min(windows.len().div_ceil(workers.count()));
+        for round in windows.chunks(per_batch * workers.count()) {
+            let batches = round.chunks(per_batch).map(gather).collect::<Result<Vec<_>, _>>()?;
+            let (net, device) = (self.model.net.clone(), self.model.device.clone());
+            for (host, output) in workers.map(batches, move |_, batch| compute(&net, batch, &device)) {
+                values.extend(self.batcher.invert(&host, &output));
+            }
+        }
+        Ok(values)
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod atomic_file;
+pub mod bundle;
+pub mod calendar;
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod experiment;
+pub mod forecast;
+pub mod loss;
+pub mod metric;
+pub mod model;
+pub mod random;
+pub mod train;
+pub mod transform;
+pub mod window;
+pub mod workers;

@@ -1,0 +1,348 @@
+//! Weights by their neuralforecast names, in its layout: made at random, read from a source, given out.
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use super::ModelError;
+use super::activation::{Activation, PRELU_START};
+use super::block::Block;
+use super::config::Checked;
+use super::nhits::NHits;
+use crate::random::{Purpose, Stream};
+
+/// A weight, gradient or the like: name and layout are those of neuralforecast's `state_dict`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The name, for instance `blocks.0.layers.0.weight`.
+    pub name: String,
+    /// The shape; a layer's weight is `[out, in]`.
+    pub shape: Vec<usize>,
+    /// The values, row-major.
+    pub data: Vec<f32>,
+}
+
+/// A weight that a network of given settings has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The name, for instance `blocks.0.layers.0.weight`.
+    pub name: String,
+    /// The shape; a layer's weight is `[out, in]`.
+    pub shape: Vec<usize>,
+    /// The name under which the same weight was given before: a learnt slope appears once for each activation.
+    pub same_as: Option<String>,
+}
+
+impl Checked {
+    /// Every weight of the network in the order of neuralforecast's `state_dict`.
+    ///
+    /// Layers are numbered as there: linear layers, activations and (where `dropout > 0`) dropouts all count.
+    pub fn tensor_specs(&self) -> Vec<TensorSpec> {
+        let mut specs = vec![];
+        for (number, shape) in self.blocks().iter().enumerate() {
+            let prefix = format!("blocks.{number}.layers");
+            let spec = |name: String, shape: &[usize]| TensorSpec { name, shape: shape.to_vec(), same_as: None };
+            let widths = self.widths(shape);
+            let mut index = 0;
+            let mut slope: Option<String> = None;
+            for (layer, pair) in widths.windows(2).enumerate() {
+                specs.push(spec(format!("{prefix}.{index}.weight"), &[pair[1], pair[0]]));
+                specs.push(spec(format!("{prefix}.{index}.bias"), &[pair[1]]));
+                index += 1;
+                if layer > 0 {
+                    if self.activation == Activation::PRelu {
+                        let name = format!("{prefix}.{index}.weight");
+                        specs.push(TensorSpec { name: name.clone(), shape: vec![1], same_as: slope.clone() });
+                        slope.get_or_insert(name);
+                    }
+                    index += 1 + usize::from(self.dropout > 0.0);
+                }
+            }
+            specs.push(spec(format!("{prefix}.{index}.weight"), &[shape.theta, widths[widths.len() - 1]]));
+            specs.push(spec(format!("{prefix}.{index}.bias"), &[shape.theta]));
+        }
+        specs
+    }
+}
+
+impl<B: Backend> NHits<B> {
+    /// A network with random weights, the same on every backend: uniform in `±1/sqrt(fan_in)`, weights and biases, as
+    /// PyTorch's `Linear` begins; a learnt slope begins at 0.25.
+    pub fn new(config: &Checked, seed: u64, device: &B::Device) -> Self {
+        let mut number = 0;
+        let mut fan_in = 1;
+        let drawn: Vec<(TensorSpec, Vec<f32>)> = config
+            .tensor_specs()
+            .into_iter()
+            .filter(|spec| spec.same_as.is_none())
+            .map(|spec| {
+                let values = if spec.shape == [1] && is_slope(config, &spec) {
+                    vec![PRELU_START]
+                } else {
+                    // A bias follows its weight, whose fan-in is also its own.
+                    if let [_, inputs] = spec.shape[..] {
+                        fan_in = inputs;
+                    }
+                    let bound = 1.0 / (fan_in as f64).sqrt();
+                    let mut stream = Stream::new(seed, Purpose::Weights, &[number]);
+                    number += 1;
+                    let n = spec.shape.iter().product();
+                    (0..n).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32).collect()
+                };
+                (spec, values)
+            })
+            .collect();
+        Self::assemble(config, drawn, device)
+    }
+
+    /// A network with weights from `source`, which gives shape and row-major values for a `state_dict` name.
+    ///
+    /// # Errors
+    /// A missing weight, another shape than the settings ask for, a value that is not finite, and learnt slopes of one
+    /// block that differ.
+    pub fn with_tensors(
+        config: &Checked,
+        source: impl Fn(&str) -> Option<(Vec<usize>, Vec<f32>)>,
+        device: &B::Device,
+    ) -> Result<Self, ModelError> {
+        let mut read: Vec<(TensorSpec, Vec<f32>)> = vec![];
+        for spec in config.tensor_specs() {
+            let name = spec.name.clone();
+            let Some((shape, values)) = source(&name) else {
+                // A file may well hold a shared slope under one name only.
+                if spec.same_as.is_some() {
+                    continue;
+                }
+                return Err(ModelError::MissingTensor { name, expected: spec.shape });
+            };
+            if shape != spec.shape || values.len() != spec.shape.iter().product::<usize>() {
+                return Err(ModelError::TensorShape { name, expected: spec.shape, found: shape, values: values.len() });
+            }
+            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                return Err(ModelError::NotFinite { name, at, value: values[at] });
+            }
+            match &spec.same_as {
+                None => read.push((spec, values)),
+                Some(first) => {
+                    if read.iter().any(|(other, slope)| other.name == *first && *slope != values) {
+                        return Err(ModelError::NotTied { first: first.clone(), second: name });
+                    }
+                }
+            }
+        }
+        Ok(Self::assemble(config, read, device))
+    }
+
+    /// Builds the network from the values of all its own (not shared) weights, in the order of the specs.
+    fn assemble(config: &Checked, values: Vec<(TensorSpec, Vec<f32>)>, device: &B::Device) -> Self {
+        let mut values = values.into_iter().peekable();
+        let blocks = config.blocks().iter().enumerate().map(|(number, shape)| {
+            let layers = config.widths(shape).len();
+            let mut linears = Vec::with_capacity(layers);
+            let mut slope = None;
+            while linears.len() < layers {
+                let (spec, weight) = values.next().expect("there is a value for each spec");
+                if is_slope(config, &spec) {
+                    slope = Some(Param::from_data(TensorData::new(weight, [1]), device));
+                    continue;
+                }
+                let (_, bias) = values.next().expect("a bias follows each weight");
+                let [outputs, inputs] = [spec.shape[0], spec.shape[1]];
+                let weight = TensorData::new(transposed(&weight, outputs, inputs), [inputs, outputs]);
+                linears.push(Linear {
+                    weight: Param::from_data(weight, device),
+                    bias: Some(Param::from_data(TensorData::new(bias, [outputs]), device)),
+                });
+            }
+            let output = linears.pop().expect("a block has at least two linear layers");
+            Block::new(config, number, linears, output, slope, device)
+        });
+        let blocks = blocks.collect();
+        Self { blocks, config: config.clone() }
+    }
+
+    /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.
+    pub fn tensors(&self) -> Vec<NamedTensor> {
+        self.named(&|weight| Some(to_host(weight.val())), &|vector| Some(to_host(vector.val())))
+    }
+
+    /// Names and lays out what `of_matrix` (in burn's `[in, out]`) and `of_vector` give for each weight; zeros for none.
+    fn named(
+        &self,
+        of_matrix: &dyn Fn(&Param<Tensor<B, 2>>) -> Option<Vec<f32>>,
+        of_vector: &dyn Fn(&Param<Tensor<B, 1>>) -> Option<Vec<f32>>,
+    ) -> Vec<NamedTensor> {
+        let mut specs = self.config.tensor_specs().into_iter();
+        let mut named = vec![];
+        let mut push = |data: Option<Vec<f32>>| {
+            let spec = specs.next().expect("there is a spec for each weight");
+            let n: usize = spec.shape.iter().product();
+            let data = data.unwrap_or_else(|| vec![0.0; n]);
+            let data = match spec.shape[..] {
+                [outputs, inputs] => transposed(&data, inputs, outputs),
+                _ => data,
+            };
+            named.push(NamedTensor { name: spec.name, shape: spec.shape, data });
+        };
+        for block in &self.blocks {
+            for (layer, linear) in block.hidden.iter().chain([&block.output]).enumerate() {
+                push(of_matrix(&linear.weight));
+                push(linear.bias.as_ref().and_then(of_vector));
+                if let Some(slope) = block.slope.as_ref().filter(|_| (1..block.hidden.len()).contains(&layer)) {
+                    push(of_vector(slope));
+                }
+            }
+        }
+        named
+    }
+}
+
+impl<B: AutodiffBackend> NHits<B> {
+    /// The gradients of all weights by the names of [`NHits::tensors`]; zeros where a weight took no part.
+    pub fn gradients(&self, gradients: &B::Gradients) -> Vec<NamedTensor> {
+        self.named(&|weight| weight.val().grad(gradients).map(to_host), &|vector| {
+            vector.val().grad(gradients).map(to_host)
+        })
+    }
+}
+
+/// Whether a spec is a learnt slope: its layer number is that of an activation.
+fn is_slope(config: &Checked, spec: &TensorSpec) -> bool {
+    config.activation == Activation::PRelu && spec.shape == [1] && spec.name.ends_with(".weight")
+}
+
+/// The values of a tensor as float32 on the host.
+fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    let data = tensor.into_data().convert_dtype(DType::F32);
+    data.into_vec().expect("the values were just made float32")
+}
+
+/// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        out.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NHitsConfig;
+    use super::*;
+
+    fn config(activation: Activation, dropout: f64) -> Checked {
+        NHitsConfig {
+            input_size: 5,
+            horizon: 2,
+            n_blocks: vec![1, 1],
+            mlp_units: vec![[4, 3], [3, 2]],
+            n_pool_kernel_size: vec![2, 1],
+            n_freq_downsample: vec![2, 1],
+            activation,
+            dropout,
+            ..Default::default()
+        }
+        .check()
+        .unwrap()
+    }
+
+    #[test]
+    fn names_and_shapes_are_those_of_the_reference() {
+        let names = |config: &Checked| {
+            let of_first = |s: &TensorSpec| s.name.strip_prefix("blocks.0.layers.").map(str::to_string);
+            config.tensor_specs().iter().filter_map(of_first).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            names(&config(Activation::Relu, 0.0)),
+            "0.weight 0.bias 1.weight 1.bias 3.weight 3.bias 5.weight 5.bias"
+        );
+        assert_eq!(
+            names(&config(Activation::PRelu, 0.1)),
+            "0.weight 0.bias 1.weight 1.bias 2.weight 4.weight 4.bias 5.weight 7.weight 7.bias"
+        );
+        let shapes: Vec<_> = config(Activation::Relu, 0.0).tensor_specs().into_iter().map(|s| s.shape).collect();
+        assert_eq!(shapes[..4], [vec![4, 3], vec![4], vec![3, 4], vec![3]]);
+        assert_eq!(shapes[6..8], [vec![6, 2], vec![6]]);
+    }
+
+    #[test]
+    fn weights_repeat_with_the_seed_and_lie_within_their_bound() {
+        on_backend!(|B, device| {
+            let config = config(Activation::PRelu, 0.0);
+            let weights = NHits::<B>::new(&config, 5, &device).tensors();
+            assert_eq!(weights, NHits::<B>::new(&config, 5, &device).tensors());
+            assert_ne!(weights, NHits::<B>::new(&config, 6, &device).tensors());
+            let find = |name: &str| weights.iter().find(|t| t.name == name).unwrap();
+            assert_eq!(find("blocks.1.layers.4.weight").data, [0.25]);
+            for (name, fan_in) in [("blocks.0.layers.1.weight", 4.0f32), ("blocks.0.layers.0.bias", 3.0)] {
+                let bound = 1.0 / fan_in.sqrt();
+                let largest = find(name).data.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+                assert!(largest <= bound && largest > 0.4 * bound, "{name}: {largest}, bound {bound}");
+            }
+            let all: usize = weights.iter().filter(|t| t.shape != [1]).map(|t| t.data.len()).sum();
+            assert_eq!(all + 2, config.n_parameters(), "one slope in each of two blocks");
+            use burn::module::Module;
+            assert_eq!(NHits::<B>::new(&config, 5, &device).num_params(), config.n_parameters());
+        });
+    }
+
+    #[test]
+    fn weights_given_out_can_be_read_back() {
+        on_backend!(|B, device| {
+            for activation in [Activation::Relu, Activation::PRelu] {
+                let config = config(activation, 0.1);
+                let weights = NHits::<B>::new(&config, 5, &device).tensors();
+                let source =
+                    |name: &str| weights.iter().find(|t| t.name == name).map(|t| (t.shape.clone(), t.data.clone()));
+                let read = NHits::<B>::with_tensors(&config, source, &device).unwrap();
+                assert_eq!(read.tensors(), weights);
+                let specs: Vec<_> = config.tensor_specs().into_iter().map(|s| (s.name, s.shape)).collect();
+                let given: Vec<_> = weights.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+                assert_eq!(given, specs);
+            }
+        });
+    }
+
+    #[test]
+    fn a_bad_source_is_refused_by_name() {
+        on_backend!(|B, device| {
+            let config = config(Activation::PRelu, 0.0);
+            let good = NHits::<B>::new(&config, 5, &device).tensors();
+            let with = |change: &dyn Fn(&NamedTensor) -> Option<NamedTensor>| {
+                let changed: Vec<_> = good.iter().filter_map(change).collect();
+                let source =
+                    |name: &str| changed.iter().find(|t| t.name == name).map(|t| (t.shape.clone(), t.data.clone()));
+                NHits::<B>::with_tensors(&config, source, &device).err()
+            };
+            let at = |t: &NamedTensor, name: &str| t.name == name;
+            assert_eq!(with(&|t| Some(t.clone())), None);
+            assert_eq!(with(&|t| (!at(t, "blocks.0.layers.4.weight")).then(|| t.clone())), None, "a shared name");
+            let missing = with(&|t| (!at(t, "blocks.1.layers.3.bias")).then(|| t.clone())).unwrap();
+            assert!(missing.to_string().contains("blocks.1.layers.3.bias"), "{missing}");
+            let turned = |t: &NamedTensor| {
+                let shape = if at(t, "blocks.0.layers.0.weight") { vec![3, 4] } else { t.shape.clone() };
+                Some(NamedTensor { shape, ..t.clone() })
+            };
+            let error = with(&turned).unwrap().to_string();
+            assert!(error.contains("[3, 4]") && error.contains("[4, 3]"), "{error}");
+            let spoilt = |t: &NamedTensor| {
+                let mut t = t.clone();
+                if at(&t, "blocks.0.layers.5.bias") {
+                    t.data[3] = f32::NAN;
+                }
+                Some(t)
+            };
+            assert!(matches!(with(&spoilt), Some(ModelError::NotFinite { at: 3, .. })));
+            let untied = |t: &NamedTensor| {
+                let mut t = t.clone();
+                if at(&t, "blocks.1.layers.4.weight") {
+                    t.data[0] = 0.5;
+                }
+                Some(t)
+            };
+            assert!(matches!(with(&untied), Some(ModelError::NotTied { .. })));
+        });
+    }
+}

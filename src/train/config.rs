@@ -1,0 +1,134 @@
+//! The settings of a training run, and the checks that make them safe to use.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::OptimizerKind;
+use super::schedule::ScheduleConfig;
+use crate::error::InvalidSetting;
+
+/// Settings of the trainer (`[train]` in TOML).
+///
+/// | name | default | range | purpose |
+/// |---|---|---|---|
+/// | `batch_size` | 32 | 1..=1,000,000 | windows per step |
+/// | `epochs` | 100 | >= 1 | passes over the training windows (see `steps_per_epoch`) |
+/// | `max_steps` | none | >= 1 | ends training after so many steps, whatever `epochs` says |
+/// | `steps_per_epoch` | none | >= 1 | draws `batch_size` windows at random per step, so many steps an epoch, instead of a full pass |
+/// | `lr` | 1e-3 | > 0, finite | learning rate at the start |
+/// | `weight_decay` | 1e-5 | >= 0 | decoupled for adamw, added to the gradient for the others |
+/// | `optimizer` | adamw | adam, adamw, sgd, rmsprop | update rule |
+/// | `momentum` | 0.9 | 0..1 | of sgd |
+/// | `nesterov` | false | | of sgd |
+/// | `gradient_clip` | 1.0 | >= 0, 0 is off | limit of the global norm of the gradient |
+/// | `schedule` | constant | constant, step, cosine | learning rate over the steps |
+/// | `warmup_steps` | 0 | >= 0 | steps in which the rate rises linearly from 0 |
+/// | `val_every` | 1 | >= 1 | epochs between validations |
+/// | `patience` | 10 | 0 is off | validations without improvement before training stops |
+/// | `min_delta` | 1e-4 | >= 0 | the least improvement that counts |
+/// | `seed` | 1 | | of weights, window draws and dropout |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Windows per step.
+    pub batch_size: usize,
+    /// Passes over the training windows.
+    pub epochs: usize,
+    /// Ends training after so many steps.
+    pub max_steps: Option<usize>,
+    /// Random windows, so many steps an epoch, instead of a full pass.
+    pub steps_per_epoch: Option<usize>,
+    /// Learning rate at the start.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Update rule.
+    pub optimizer: OptimizerKind,
+    /// Momentum of sgd.
+    pub momentum: f64,
+    /// Nesterov's variant of sgd.
+    pub nesterov: bool,
+    /// Limit of the global gradient norm; 0 is off.
+    pub gradient_clip: f64,
+    /// The learning rate over the steps.
+    pub schedule: ScheduleConfig,
+    /// Steps of linear warm-up.
+    pub warmup_steps: usize,
+    /// Epochs between validations.
+    pub val_every: usize,
+    /// Validations without improvement before training stops; 0 is off.
+    pub patience: usize,
+    /// The least improvement of the validation loss that counts.
+    pub min_delta: f64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch_size: 32,
+            epochs: 100,
+            max_steps: None,
+            steps_per_epoch: None,
+            lr: 1e-3,
+            weight_decay: 1e-5,
+            optimizer: OptimizerKind::AdamW,
+            momentum: 0.9,
+            nesterov: false,
+            gradient_clip: 1.0,
+            schedule: ScheduleConfig::Constant,
+            warmup_steps: 0,
+            val_every: 1,
+            patience: 10,
+            min_delta: 1e-4,
+            seed: 1,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that is out of its range, with what is allowed.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let bad = |field: &str, value: &dyn std::fmt::Display, allowed: &str, remedy: &str| {
+            Err(InvalidSetting::new(format!("train.{field}"), value, allowed, remedy))
+        };
+        if !(1..=1_000_000).contains(&self.batch_size) {
+            return bad("batch_size", &self.batch_size, "1..=1000000", "32 to 1024 windows a step are usual");
+        }
+        if self.epochs == 0 || self.epochs > 1_000_000 {
+            return bad("epochs", &self.epochs, "1..=1000000", "leave it out for 100");
+        }
+        if self.max_steps == Some(0) {
+            return bad("max_steps", &0, "at least 1", "leave it out to train all epochs");
+        }
+        if self.steps_per_epoch == Some(0) {
+            return bad("steps_per_epoch", &0, "at least 1", "leave it out for a full pass per epoch");
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return bad("lr", &self.lr, "a finite number > 0", "1e-3 is a usual start");
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return bad("weight_decay", &self.weight_decay, "a finite number >= 0", "0 switches it off");
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return bad("momentum", &self.momentum, "0 <= momentum < 1", "0.9 is usual");
+        }
+        if self.nesterov && (self.optimizer != OptimizerKind::Sgd || self.momentum == 0.0) {
+            return bad("nesterov", &true, "false, or sgd with momentum > 0", "use --optimizer sgd with momentum");
+        }
+        if !(self.gradient_clip.is_finite() && self.gradient_clip >= 0.0) {
+            return bad("gradient_clip", &self.gradient_clip, "a finite number >= 0", "0 switches it off");
+        }
+        if self.val_every == 0 {
+            return bad("val_every", &0, "at least 1", "1 validates after every epoch");
+        }
+        if !(self.min_delta.is_finite() && self.min_delta >= 0.0) {
+            return bad("min_delta", &self.min_delta, "a finite number >= 0", "0 counts any improvement");
+        }
+        self.schedule.check()
+    }
+}

@@ -1,0 +1,297 @@
+//! The network as burn-train sees it: a step is a loss over a batch, computed on all workers at once.
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Tensor, TensorData};
+use burn::train::metric::{
+    Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
+    SerializedEntry,
+    state::{FormatOptions, NumericMetricState},
+};
+use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use std::sync::Arc;
+
+use crate::loss::Loss;
+use crate::model::{DropoutKey, NHits};
+use crate::window::WindowBatch;
+use crate::workers::{Workers, split_evenly};
+
+/// Fewer windows than this per worker are not worth a split.
+const MIN_WINDOWS_PER_WORKER: usize = 8;
+
+/// A batch with the number of its step, which keys the dropout masks.
+#[derive(Debug)]
+pub struct TrainInput<B: Backend> {
+    /// The windows.
+    pub batch: WindowBatch<B>,
+    /// Steps before this one in the whole run.
+    pub step: u64,
+}
+
+/// What a step brought, on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StepOutput {
+    /// The loss.
+    pub loss: f64,
+    /// The loss's weight: how many (weighted) target values it is a mean of.
+    pub weight: f64,
+    /// Mean absolute error of the point forecast, on the scale of the per-series scaler.
+    pub mae: f64,
+    /// Target values that the error is a mean of.
+    pub observed: usize,
+    /// Windows in the batch.
+    pub windows: usize,
+}
+
+impl StepOutput {
+    /// Adds another batch: losses and errors become weighted means.
+    pub fn merge(&mut self, other: &StepOutput) {
+        let mean = |a: f64, wa: f64, b: f64, wb: f64| if wa + wb > 0.0 { (a * wa + b * wb) / (wa + wb) } else { 0.0 };
+        self.loss = mean(self.loss, self.weight, other.loss, other.weight);
+        self.mae = mean(self.mae, self.observed as f64, other.mae, other.observed as f64);
+        self.weight += other.weight;
+        self.observed += other.observed;
+        self.windows += other.windows;
+    }
+}
+
+impl ItemLazy for StepOutput {
+    type ItemSync = StepOutput;
+    fn sync(self) -> StepOutput {
+        self
+    }
+}
+
+/// Which number of a step a [`StepMetric`] shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepNumber {
+    /// The loss.
+    Loss,
+    /// The mean absolute error.
+    Mae,
+}
+
+/// A number of each step for burn's dashboard.
+#[derive(Clone)]
+pub struct StepMetric {
+    which: StepNumber,
+    state: NumericMetricState,
+}
+
+impl std::fmt::Debug for StepMetric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StepMetric").field("which", &self.which).finish_non_exhaustive()
+    }
+}
+
+impl StepMetric {
+    /// The metric that shows `which`.
+    pub fn new(which: StepNumber) -> Self {
+        Self { which, state: NumericMetricState::default() }
+    }
+}
+
+impl Adaptor<StepOutput> for StepOutput {
+    fn adapt(&self) -> StepOutput {
+        *self
+    }
+}
+
+impl Metric for StepMetric {
+    type Input = StepOutput;
+
+    fn name(&self) -> MetricName {
+        Arc::new(match self.which {
+            StepNumber::Loss => "Loss".to_string(),
+            StepNumber::Mae => "MAE".to_string(),
+        })
+    }
+
+    fn update(&mut self, item: &StepOutput, _: &MetricMetadata) -> SerializedEntry {
+        let value = match self.which {
+            StepNumber::Loss => item.loss,
+            StepNumber::Mae => item.mae,
+        };
+        self.state.update(value, item.windows, FormatOptions::new(self.name()).precision(5))
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        NumericAttributes { unit: None, higher_is_better: false }.into()
+    }
+}
+
+impl Numeric for StepMetric {
+    fn value(&self) -> NumericEntry {
+        self.state.current_value()
+    }
+    fn running_value(&self) -> NumericEntry {
+        self.state.running_value()
+    }
+}
+
+/// What a step needs beside the network.
+#[derive(Debug, Clone)]
+pub struct StepSettings {
+    /// The loss.
+    pub loss: Loss,
+    /// Threads that share a batch.
+    pub workers: Workers,
+    /// Seed of the dropout masks.
+    pub seed: u64,
+}
+
+/// The network with its loss, trainable by burn's `Learner`.
+#[derive(Module, Debug)]
+pub struct Trainee<B: Backend> {
+    /// The network.
+    pub net: NHits<B>,
+    #[module(skip)]
+    settings: StepSettings,
+}
+
+impl<B: Backend> Trainee<B> {
+    /// Puts a network and its settings together.
+    pub fn new(net: NHits<B>, settings: StepSettings) -> Self {
+        Self { net, settings }
+    }
+}
+
+/// One worker's share of a batch.
+struct Share<B: Backend> {
+    net: NHits<B>,
+    batch: WindowBatch<B>,
+    key: DropoutKey,
+}
+
+impl<B: AutodiffBackend> TrainStep for Trainee<B> {
+    type Input = TrainInput<B>;
+    type Output = StepOutput;
+
+    fn step(&self, item: TrainInput<B>) -> TrainOutput<StepOutput> {
+        let TrainInput { batch, step } = item;
+        let StepSettings { loss, workers, seed } = self.settings.clone();
+        let windows = batch.n_windows();
+        let weight = loss.weight(&batch.host.target_mask);
+        // A loss that is not a sum over windows (RMSE) cannot be split.
+        let parts = if loss.config().is_additive() { workers.count().min(windows / MIN_WINDOWS_PER_WORKER).max(1) } else { 1 };
+        let device = batch.target.device();
+        let share = |rows: std::ops::Range<usize>| Share {
+            // A fork has leaves of its own, so each worker builds and walks its own graph.
+            net: if parts == 1 { self.net.clone() } else { self.net.clone().fork(&device) },
+            batch: batch.rows(rows.start, rows.end),
+            key: DropoutKey { seed, step, first_row: rows.start as u64 },
+        };
+        let work = move |share: Share<B>| {
+            let y_hat = share.net.forward_train(&share.batch.input, &share.key);
+            let mut output = StepOutput { windows: share.batch.n_windows(), ..StepOutput::default() };
+            (output.mae, output.observed) = mean_absolute_error(&loss, &share.batch, y_hat.clone().inner());
+            let (target, mask) = (share.batch.target.clone(), share.batch.target_mask.clone());
+            let value = if loss.config().is_additive() {
+                loss.sum(target, y_hat, mask, share.batch.input.insample_y.clone()).div_scalar(weight.max(f64::MIN_POSITIVE))
+            } else {
+                loss.forward(target, y_hat, mask, share.batch.input.insample_y.clone())
+            };
+            output.loss = value.clone().inner().into_scalar().elem::<f64>();
+            (GradientsParams::from_grads(value.backward(), &share.net), output)
+        };
+        let shares: Vec<Share<B>> = split_evenly(windows, parts).into_iter().map(share).collect();
+        let results = if parts == 1 {
+            shares.into_iter().map(work).collect()
+        } else {
+            workers.map(shares, move |_, s| work(s))
+        };
+        let mut accumulator = GradientsAccumulator::new();
+        let mut total = StepOutput { weight, windows, ..StepOutput::default() };
+        let mut only = None;
+        let single = results.len() == 1;
+        for (grads, output) in results {
+            // Each share's loss was divided by the whole batch's weight: the shares add up.
+            total.loss += output.loss;
+            total.mae += output.mae * output.observed as f64;
+            total.observed += output.observed;
+            if single {
+                only = Some(grads);
+            } else {
+                accumulator.accumulate(&self.net, grads);
+            }
+        }
+        total.mae /= total.observed.max(1) as f64;
+        TrainOutput { grads: only.unwrap_or_else(|| accumulator.grads()), item: total }
+    }
+}
+
+impl<B: Backend> InferenceStep for Trainee<B> {
+    type Input = WindowBatch<B>;
+    type Output = StepOutput;
+
+    /// The loss (before [`Loss::of_mean`]) and error of a validation batch, with the window scaler undone: on the scale of the per-series scaler, so
+    /// that windows of small and large spread count as they do in the final judgement.
+    fn step(&self, batch: WindowBatch<B>) -> StepOutput {
+        let StepSettings { loss, workers, .. } = self.settings.clone();
+        let windows = batch.n_windows();
+        let parts = workers.count().min(windows / MIN_WINDOWS_PER_WORKER).max(1);
+        let shares: Vec<(NHits<B>, WindowBatch<B>)> = split_evenly(windows, parts)
+            .into_iter()
+            .map(|rows| (self.net.clone(), batch.rows(rows.start, rows.end)))
+            .collect();
+        let work = move |_: usize, (net, batch): (NHits<B>, WindowBatch<B>)| {
+            let y_hat = net.forward(&batch.input);
+            let (mae, observed) = mean_absolute_error(&loss, &batch, y_hat.clone());
+            let weight = loss.weight(&batch.host.target_mask);
+            let n = batch.n_windows();
+            let undone = |values: Vec<f32>| -> Vec<f32> {
+                batch.host.invert_window(&values).into_iter().map(|v| v as f32).collect()
+            };
+            let device = batch.target.device();
+            let [_, horizon, outputs] = y_hat.dims();
+            let input = batch.input.insample_y.dims()[1];
+            let y_hat = TensorData::new(undone(host_values(y_hat)), [n, horizon, outputs]);
+            let target = TensorData::new(undone(batch.host.target.clone()), [n, horizon]);
+            let insample = TensorData::new(undone(host_values(batch.input.insample_y.clone())), [n, input]);
+            let sum = loss.sum(
+                Tensor::<B, 2>::from_data(target, &device),
+                Tensor::<B, 3>::from_data(y_hat, &device),
+                batch.target_mask.clone(),
+                Tensor::<B, 2>::from_data(insample, &device) * batch.input.insample_mask.clone(),
+            );
+            // A mean per share, so that shares and batches merge by weight; `of_mean` comes at the end.
+            let loss = if weight > 0.0 { sum.into_scalar().elem::<f64>() / weight } else { 0.0 };
+            StepOutput { loss, weight, mae, observed, windows: n }
+        };
+        let mut total = StepOutput::default();
+        for share in workers.map(shares, work) {
+            total.merge(&share);
+        }
+        total
+    }
+}
+
+/// The values of a tensor on the host, row-major.
+fn host_values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().into_vec().expect("the data was converted to f32 just now")
+}
+
+/// Mean absolute error of the point forecast over observed targets with the window scaler undone, and their number.
+fn mean_absolute_error<B: Backend, T: Backend>(
+    loss: &Loss,
+    batch: &WindowBatch<T>,
+    y_hat: Tensor<B, 3>,
+) -> (f64, usize) {
+    let outputs = y_hat.dims()[2];
+    let (point, host) = (loss.config().point_output(), &batch.host);
+    let y_hat: Vec<f32> = host_values(y_hat).into_iter().skip(point).step_by(outputs.max(1)).collect();
+    let (y_hat, y) = (host.invert_window(&y_hat), host.invert_window(&host.target));
+    let (mut sum, mut observed) = (0.0, 0);
+    for ((forecast, target), mask) in y_hat.iter().zip(&y).zip(&host.target_mask) {
+        if *mask > 0.0 {
+            sum += (forecast - target).abs();
+            observed += 1;
+        }
+    }
+    (sum / (observed.max(1) as f64), observed)
+}

@@ -1,0 +1,102 @@
+//! Worker threads for tensor work: one single-threaded pool each, so that products inside a worker stay in it.
+//!
+//! Two cores that each compute half of a batch are faster than two cores that share every product: element-wise work
+//! and the optimizer's glue run in parallel too, and no product waits for the slower half of a split.
+
+use std::sync::{Arc, mpsc};
+
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// A fixed set of worker threads.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    pools: Arc<[ThreadPool]>,
+}
+
+impl Workers {
+    /// Starts `n` workers (at least one).
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn new(n: usize) -> Result<Self, ThreadPoolBuildError> {
+        let pools = (0..n.max(1))
+            .map(|i| ThreadPoolBuilder::new().num_threads(1).thread_name(move |_| format!("nhits-worker-{i}")).build())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { pools: pools.into() })
+    }
+
+    /// Number of workers.
+    pub fn count(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// Runs `work(i, item)` for every item, item `i` on worker `i % count`, and returns the results in order.
+    ///
+    /// A panic inside `work` is passed on to the caller after the other items are done.
+    pub fn map<T, R, F>(&self, items: Vec<T>, work: F) -> Vec<R>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: Fn(usize, T) -> R + Send + Sync + 'static,
+    {
+        let n = items.len();
+        let work = Arc::new(work);
+        let (sender, results) = mpsc::channel();
+        for (i, item) in items.into_iter().enumerate() {
+            let (sender, work) = (sender.clone(), work.clone());
+            self.pools[i % self.pools.len()].spawn(move || {
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(i, item)));
+                // The receiver lives until every sender is gone; a closed channel means the caller panicked already.
+                let _ = sender.send((i, result));
+            });
+        }
+        drop(sender);
+        let mut slots: Vec<Option<R>> = (0..n).map(|_| None).collect();
+        let mut panicked = None;
+        for (i, result) in results {
+            match result {
+                Ok(value) => slots[i] = Some(value),
+                Err(panic) => panicked = Some(panic),
+            }
+        }
+        if let Some(panic) = panicked {
+            std::panic::resume_unwind(panic);
+        }
+        slots.into_iter().map(|s| s.expect("every item sends one result, and panics were passed on above")).collect()
+    }
+}
+
+/// The ranges that split `n` rows over `parts` workers as evenly as may be; empty parts are left out.
+pub fn split_evenly(n: usize, parts: usize) -> Vec<std::ops::Range<usize>> {
+    let parts = parts.max(1);
+    (0..parts).map(|i| n * i / parts..n * (i + 1) / parts).filter(|r| !r.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_their_order() {
+        let workers = Workers::new(3).unwrap();
+        let squares = workers.map((0..20u64).collect(), |i, x| {
+            assert_eq!(i as u64, x);
+            assert_eq!(rayon::current_num_threads(), 1);
+            x * x
+        });
+        assert_eq!(squares, (0..20u64).map(|x| x * x).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[should_panic(expected = "item 3")]
+    fn a_panic_is_passed_on() {
+        Workers::new(2).unwrap().map(vec![1, 2, 3], |_, x| assert!(x != 3, "item {x}"));
+    }
+
+    #[test]
+    fn splits_cover_every_row_once() {
+        assert_eq!(split_evenly(7, 2), vec![0..3, 3..7]);
+        assert_eq!(split_evenly(1, 4), vec![0..1]);
+        assert!(split_evenly(0, 2).is_empty());
+    }
+}
