@@ -102,10 +102,9 @@ fn a_room_imports_only_rooms_on_lower_floors() {
         };
         for import in imports(&product(&fs::read_to_string(&file).unwrap())) {
             match floor(&import) {
-                Some(other) if import != room && other >= own => wrong.push(format!(
-                    "{} (floor {own}) imports `{import}` (floor {other})",
-                    relative.display()
-                )),
+                Some(other) if import != room && other >= own => {
+                    wrong.push(format!("{} (floor {own}) imports `{import}` (floor {other})", relative.display()))
+                }
                 _ => {}
             }
         }

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{Bundle, BundleError, FORMAT_VERSION, Manifest, SeriesState};
 use crate::atomic_file::write_atomic;
-use crate::model::NamedTensor;
+use crate::model::{Checked, NamedTensor};
 use crate::transform::{ScalerKind, SeriesScaler};
 use crate::window::ColumnScalers;
 
@@ -50,8 +50,8 @@ impl Bundle {
         }
         let mut views = Vec::with_capacity(parts.len());
         for (name, dtype, shape, bytes) in &parts {
-            let view =
-                TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| bad(name, format!("shape {shape:?}: {e}")))?;
+            let view = TensorView::new(*dtype, shape.clone(), bytes)
+                .map_err(|e| bad(name, format!("shape {shape:?}: {e}")))?;
             views.push((name.as_str(), view));
         }
         let manifest = serde_json::to_string(&self.manifest).map_err(|e| bad("manifest", e.to_string()))?;
@@ -98,24 +98,29 @@ impl Bundle {
             .as_ref()
             .and_then(|m| m.get(KEY))
             .ok_or_else(|| BundleError::NoManifest { path: path.into() })?;
-        let manifest = read_manifest(text, path)?;
+        let (manifest, model) = read_manifest(text, path)?;
         let reader = Reader { tensors: &tensors, path };
         let weights = tensors
             .iter()
             .filter(|(name, _)| !name.starts_with("series."))
             .map(|(name, view)| {
-                Ok(NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), data: reader.floats(name, &view)? })
+                Ok(NamedTensor {
+                    name: name.to_string(),
+                    shape: view.shape().to_vec(),
+                    data: reader.floats(name, &view)?,
+                })
             })
             .collect::<Result<Vec<_>, BundleError>>()?;
         let mut weights = weights;
         weights.sort_by(|a, b| a.name.cmp(&b.name));
+        check_weights(&model, &weights, path)?;
         let series = tensors.names().contains(&"series.ids").then(|| reader.series(&manifest)).transpose()?;
         Ok(Self { manifest, weights, series })
     }
 }
 
 /// Parses the manifest: the format's number first, so that a newer file is told apart from a damaged one.
-fn read_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
+fn read_manifest(text: &str, path: &Path) -> Result<(Manifest, Checked), BundleError> {
     let bad = |detail: String| BundleError::BadManifest { path: path.into(), detail };
     let value: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
     let found = value
@@ -129,7 +134,7 @@ fn read_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
         return Err(bad("`format_version` is 0, the first format is 1".into()));
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-    manifest.model.check().map_err(|e| bad(e.to_string()))?;
+    let model = manifest.model.check().map_err(|e| bad(e.to_string()))?;
     manifest.loss.check().map_err(|e| bad(e.to_string()))?;
     let columns = &manifest.columns;
     for (what, names, wanted) in [
@@ -137,7 +142,7 @@ fn read_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
         ("futr_exog", columns.futr_exog.len(), manifest.model.futr_exog),
         ("stat_exog", columns.stat_exog.len(), manifest.model.stat_exog),
     ] {
-        if names != wanted && manifest.imported_from.is_none() {
+        if names != wanted {
             return Err(bad(format!("`columns.{what}` names {names} columns, the network has {wanted}")));
         }
     }
@@ -148,7 +153,29 @@ fn read_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
             manifest.model.outputs
         )));
     }
-    Ok(manifest)
+    Ok((manifest, model))
+}
+
+/// That the file has every weight of the network, in its shape and finite: a network is built from checked weights only.
+pub(super) fn check_weights(model: &Checked, weights: &[NamedTensor], path: &Path) -> Result<(), BundleError> {
+    let by_name: HashMap<&str, &NamedTensor> = weights.iter().map(|t| (t.name.as_str(), t)).collect();
+    let bad = |name: &str, detail: String| BundleError::BadTensor { path: path.into(), name: name.into(), detail };
+    for spec in model.tensor_specs() {
+        let Some(found) = by_name.get(spec.name.as_str()) else {
+            // A shared slope may well be there under one name only.
+            if spec.same_as.is_some() {
+                continue;
+            }
+            return Err(bad(&spec.name, format!("is missing, expected one of shape {:?}", spec.shape)));
+        };
+        if found.shape != spec.shape || found.data.len() != spec.shape.iter().product::<usize>() {
+            return Err(bad(&spec.name, format!("has shape {:?}, expected {:?}", found.shape, spec.shape)));
+        }
+        if let Some(at) = found.data.iter().position(|v| !v.is_finite()) {
+            return Err(bad(&spec.name, format!("value {at} is {}, expected finite numbers", found.data[at])));
+        }
+    }
+    Ok(())
 }
 
 /// Typed access to the tensors of a file.
@@ -205,6 +232,9 @@ impl Reader<'_> {
             (0..count).map(|i| self.scaler(&format!("{prefix}.{i}"), kind, n)).collect::<Result<Vec<_>, _>>()
         };
         let stat = self.doubles("series.stat", 2 * manifest.model.stat_exog)?;
+        if let Some(scale) = stat.iter().skip(1).step_by(2).find(|s| **s <= 0.0) {
+            return Err(self.bad("series.stat", format!("holds a scale of {scale}, expected numbers > 0")));
+        }
         let scalers = ColumnScalers {
             y: self.scaler("y", kind, n)?,
             hist: many("hist", manifest.model.hist_exog)?,

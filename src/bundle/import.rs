@@ -6,11 +6,13 @@
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::file::check_weights;
 use super::{Bundle, BundleError, ColumnNames, FORMAT_VERSION, Manifest};
 use crate::calendar::{Clock, Frequency};
-use crate::loss::LossConfig;
+use crate::loss::{LossConfig, quantiles_from_levels};
 use crate::model::{Activation, InterpolationMode, NHitsConfig, NamedTensor, PoolingMode};
 use crate::transform::ScalerKind;
 use crate::window::WindowScaler;
@@ -46,10 +48,57 @@ pub struct ImportOptions {
     pub stat_exog_list: Vec<String>,
     /// `scaler_type` of the windows.
     pub scaler_type: Option<WindowScaler>,
-    /// The loss; several outputs per step need it.
+    /// The loss; several outputs per step need it. Read as this crate writes it, or as neuralforecast's class with its
+    /// arguments: `"MAE()"`, `["MQLoss", {"level": [80, 90]}]`.
+    #[serde(deserialize_with = "either_loss")]
     pub loss: Option<LossConfig>,
     /// Frequency of the series.
     pub freq: Option<Frequency>,
+}
+
+/// Reads a loss in either way of writing.
+fn either_loss<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LossConfig>, D::Error> {
+    use serde_json::Value;
+    let (class, arguments) = match Value::deserialize(deserializer)? {
+        Value::Null => return Ok(None),
+        Value::String(class) => (class, Value::Null),
+        Value::Array(parts) => match <[Value; 2]>::try_from(parts) {
+            Ok([Value::String(class), arguments]) => (class, arguments),
+            _ => return Err(D::Error::custom("a loss in a list is its class and its arguments: [\"MAE\", {}]")),
+        },
+        own => return serde_json::from_value(own).map(Some).map_err(D::Error::custom),
+    };
+    let numbers = |name: &str| arguments.get(name).map(|v| serde_json::from_value::<Vec<f64>>(v.clone()));
+    let number = |name: &str| arguments.get(name).and_then(Value::as_f64);
+    Ok(Some(match class.trim_end_matches("()") {
+        "MAE" => LossConfig::Mae,
+        "MSE" => LossConfig::Mse,
+        "RMSE" => LossConfig::Rmse,
+        "MAPE" => LossConfig::Mape,
+        "SMAPE" => LossConfig::Smape,
+        "MASE" => LossConfig::Mase {
+            season: arguments
+                .get("seasonality")
+                .and_then(Value::as_u64)
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(1),
+        },
+        "HuberLoss" => LossConfig::Huber { delta: number("delta").unwrap_or(1.0) },
+        "QuantileLoss" => LossConfig::Quantile { q: number("q").unwrap_or(0.5) },
+        "MQLoss" => LossConfig::MultiQuantile {
+            quantiles: match (numbers("quantiles"), numbers("level")) {
+                (Some(quantiles), _) => quantiles.map_err(D::Error::custom)?,
+                (None, Some(levels)) => {
+                    quantiles_from_levels(&levels.map_err(D::Error::custom)?).map_err(D::Error::custom)?
+                }
+                (None, None) => quantiles_from_levels(&[80.0, 90.0]).map_err(D::Error::custom)?,
+            },
+        },
+        other => {
+            let known = "MAE, MSE, RMSE, MAPE, SMAPE, MASE, HuberLoss, QuantileLoss or MQLoss";
+            return Err(D::Error::custom(format!("loss {other} is not known: expected {known}")));
+        }
+    }))
 }
 
 /// Turns the bytes of a neuralforecast 3.3 NHITS safetensors file into a bundle; `path` is for messages.
@@ -81,12 +130,14 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
     let input_size = options.input_size.ok_or_else(|| missing("input_size", "--input-size"))?;
     let horizon = options.h.ok_or_else(|| missing("h", "--horizon"))?;
     let loss = options.loss.clone().unwrap_or_default();
+    loss.check().map_err(|e| fail(e.to_string(), "check --loss and --quantiles against the training settings"))?;
     let shapes = Shapes { weights: &weights };
     let n_blocks_total = shapes.n_blocks();
     let n_blocks = options.n_blocks.clone().unwrap_or_else(|| vec![1; n_blocks_total]);
-    if n_blocks.iter().sum::<usize>() != n_blocks_total {
+    let named = n_blocks.iter().fold(0usize, |sum, n| sum.saturating_add(*n));
+    if named != n_blocks_total {
         return Err(fail(
-            format!("n_blocks {n_blocks:?} makes {} blocks, the file has {n_blocks_total}", n_blocks.iter().sum::<usize>()),
+            format!("n_blocks {n_blocks:?} makes {named} blocks, the file has {n_blocks_total}"),
             "give --n-blocks with one number per stack",
         ));
     }
@@ -98,15 +149,32 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         ));
     }
     let mlp_units: Vec<[usize; 2]> = layers[1..layers.len() - 1].iter().map(|l| [l.fan_in, l.fan_out]).collect();
-    let first_blocks: Vec<usize> = n_blocks.iter().scan(0, |at, n| { let b = *at; *at += n; Some(b) }).collect();
-    let n_exog =
-        [options.hist_exog_list.len(), options.futr_exog_list.len(), options.stat_exog_list.len()];
+    let first_blocks: Vec<usize> = n_blocks
+        .iter()
+        .scan(0, |at, n| {
+            let b = *at;
+            *at += n;
+            Some(b)
+        })
+        .collect();
+    let n_exog = [options.hist_exog_list.len(), options.futr_exog_list.len(), options.stat_exog_list.len()];
     let mut pool = Vec::new();
     let mut freq = Vec::new();
     for (stack, block) in first_blocks.iter().enumerate() {
         let layers = shapes.layers(*block);
         let (Some(first), Some(last)) = (layers.first(), layers.last()) else {
             return Err(fail(format!("block {block} has no layers"), "expected the state_dict of NHITS"));
+        };
+        let knots = last.fan_out.checked_sub(input_size).filter(|k| *k > 0 && k.is_multiple_of(loss.n_outputs()));
+        let Some(knots) = knots.map(|k| k / loss.n_outputs()) else {
+            return Err(fail(
+                format!(
+                    "block {block} has {} outputs, expected input_size {input_size} and a multiple of {} outputs per knot",
+                    last.fan_out,
+                    loss.n_outputs()
+                ),
+                "check --input-size and --loss (with --quantiles) against the training settings",
+            ));
         };
         let kernel = match options.n_pool_kernel_size.as_ref().and_then(|k| k.get(stack)) {
             Some(k) => *k,
@@ -122,20 +190,9 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
                     )
                 })?,
         };
-        let knots = last.fan_out.checked_sub(input_size).filter(|k| *k > 0 && k.is_multiple_of(loss.n_outputs()));
-        let Some(knots) = knots.map(|k| k / loss.n_outputs()) else {
-            return Err(fail(
-                format!(
-                    "block {block} has {} outputs, expected input_size {input_size} and a multiple of {} outputs per knot",
-                    last.fan_out,
-                    loss.n_outputs()
-                ),
-                "check --input-size and --loss (with --quantiles) against the training settings",
-            ));
-        };
         let down = match options.n_freq_downsample.as_ref().and_then(|f| f.get(stack)) {
             Some(f) => *f,
-            None => (1..=horizon).find(|f| (horizon / f).max(1) == knots).ok_or_else(|| {
+            None => downsampling(horizon, knots).ok_or_else(|| {
                 fail(
                     format!("no downsampling of horizon {horizon} has {knots} knots (block {block})"),
                     "check --horizon against the training settings",
@@ -162,7 +219,8 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         futr_exog: n_exog[1],
         stat_exog: n_exog[2],
     };
-    model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
+    let checked = model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
+    check_weights(&checked, &weights, path)?;
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
@@ -189,6 +247,12 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         imported_from: Some(format!("neuralforecast: {}", path.file_name().unwrap_or_default().to_string_lossy())),
     };
     Ok(Bundle { manifest, weights, series: None })
+}
+
+/// The smallest downsampling that leaves so many knots of the horizon.
+fn downsampling(horizon: usize, knots: usize) -> Option<usize> {
+    let smallest = horizon / knots.checked_add(1)? + 1;
+    ((horizon / smallest).max(1) == knots).then_some(smallest)
 }
 
 /// Inputs of a block's first layer, `None` on overflow.

@@ -124,9 +124,11 @@ pub(super) fn run(session: Session) -> Result<(), CliError> {
             found.after_step,
         ));
         failed |= !passed;
-        rows.push(json!({"name": info.name, "about": info.about, "compiled_in": true, "deterministic": info.deterministic,
+        rows.push(
+            json!({"name": info.name, "about": info.about, "compiled_in": true, "deterministic": info.deterministic,
             "devices": ["cpu"], "self_test": {"passed": passed, "forecast_difference": found.forecast,
-            "after_step_difference": found.after_step, "ms": ms}}));
+            "after_step_difference": found.after_step, "ms": ms}}),
+        );
     }
     session.output.result(lines.join("\n"), &json!({"backends": rows, "taken": session.taken()?.backend}))?;
     if failed {

@@ -62,7 +62,9 @@ impl ConfigCommand {
             }
             Self::Check(args) => {
                 let experiment = args.resolve(&session)?;
-                session.output.result("the configuration is valid", &serde_json::json!({"valid": true, "config": experiment}))
+                session
+                    .output
+                    .result("the configuration is valid", &serde_json::json!({"valid": true, "config": experiment}))
             }
             Self::Schema => {
                 let schema = Experiment::schema();

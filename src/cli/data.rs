@@ -8,12 +8,11 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::flags::DataFlags;
+use super::output::check_file;
 use super::session::Session;
 use crate::atomic_file::write_atomic;
 use crate::calendar::{Clock, Frequency, parse_stamp};
-use crate::data::{
-    ColumnReport, DataConfig, Generated, Inspection, Request, SyntheticKind, check, generate, inspect,
-};
+use crate::data::{ColumnReport, DataConfig, Generated, Inspection, Request, SyntheticKind, check, generate, inspect};
 
 /// What to do with data.
 #[derive(Debug, Subcommand)]
@@ -145,15 +144,15 @@ fn describe(found: &Inspection) -> String {
 }
 
 fn describe_column(column: &ColumnReport) -> String {
-    let mut text = serde_json::to_value(column.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let mut text =
+        serde_json::to_value(column.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     if let (Some(min), Some(max)) = (column.min, column.max) {
         text.push_str(&format!("  {min} to {max}"));
     }
     if let (Some(first), Some(last)) = (&column.first, &column.last) {
         text.push_str(&format!("  {first} to {last}"));
     }
-    for (count, what) in
-        [(column.missing, "missing"), (column.unreadable, "unreadable"), (column.infinite, "infinite")]
+    for (count, what) in [(column.missing, "missing"), (column.unreadable, "unreadable"), (column.infinite, "infinite")]
     {
         if count > 0 {
             text.push_str(&format!("  {count} {what}"));
@@ -215,6 +214,7 @@ impl GenerateArgs {
     }
 
     fn run(self, session: Session) -> Result<(), CliError> {
+        self.output.as_deref().map(check_file).transpose()?;
         let kind = self.configured()?;
         let start = parse_stamp(&self.start)?;
         let integer = start.kind == Clock::Integer;
@@ -238,14 +238,22 @@ impl GenerateArgs {
             let mut text = Vec::new();
             write_csv(&table, &mut text).map_err(|e| CliError::program("output", format!("cannot write csv: {e}")))?;
             if session.output.json {
-                return Err(CliError::input("usage", "--json needs a file for the series").hint("give --output FILE.csv"));
+                return Err(
+                    CliError::input("usage", "--json needs a file for the series").hint("give --output FILE.csv")
+                );
             }
             return session.output.print(String::from_utf8_lossy(&text).trim_end());
         };
         write_atomic(path, |out| write_csv(&table, out))
             .map_err(|e| CliError::program("write", format!("cannot write {e}")))?;
         session.output.result(
-            format!("wrote {} rows of {} {} series to {}", table.times.len(), self.n_series, kind.name(), path.display()),
+            format!(
+                "wrote {} rows of {} {} series to {}",
+                table.times.len(),
+                self.n_series,
+                kind.name(),
+                path.display()
+            ),
             &json!({"output": path, "kind": kind.name(), "rows": table.times.len(), "n_series": self.n_series}),
         )
     }

@@ -114,5 +114,8 @@ fn draw(panel: &Panel, table: &Forecasts) -> String {
     let drawn = chart.lineplot(&lines).lineplot(&dots);
     drawn.axis();
     drawn.figures();
-    format!("passengers (line) and forecast of the last year (dots), from {}\n{drawn}", panel.clock.format(panel.times(0)[start]))
+    format!(
+        "passengers (line) and forecast of the last year (dots), from {}\n{drawn}",
+        panel.clock.format(panel.times(0)[start])
+    )
 }

@@ -9,6 +9,7 @@ use nhits_backends::{Job, Taken};
 
 use super::error::CliError;
 use super::flags::{DataFlags, SplitFlags};
+use super::output::check_file;
 use super::predict::data_like;
 use super::session::Session;
 use super::train::resolve_split;
@@ -75,6 +76,7 @@ impl Job for Judging<'_> {
 impl EvaluateArgs {
     pub fn run(self, session: Session) -> Result<(), CliError> {
         session.taken()?;
+        self.output.as_deref().map(check_file).transpose()?;
         let bundle = Bundle::load(&self.model)?;
         let manifest = &bundle.manifest;
         let config = data_like(manifest, &self.data)?;

@@ -65,7 +65,7 @@ pub(super) struct SplitFlags {
     #[arg(long, value_name = "A/B/C", conflicts_with = "val_split")]
     pub split: Option<String>,
     /// Share of the rows to validate on (0.2 is short for 0.8/0.2)
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub val_split: Option<f64>,
 }
 

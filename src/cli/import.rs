@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::error::CliError;
+use super::output::check_file;
 use super::session::Session;
 use super::train_flags::{LossFlags, NetworkFlags};
 use crate::bundle::{ImportOptions, import_neuralforecast};
@@ -95,8 +96,14 @@ impl ImportArgs {
             options.scaler_type = Some(word.parse::<WindowScaler>()?);
         }
         if self.loss.scaler.is_some() {
-            return Err(CliError::input("usage", "--scaler is fitted in training; a neuralforecast file does not hold it")
-                .hint("use --window-scaler for neuralforecast's scaler_type"));
+            return Err(CliError::input(
+                "usage",
+                "--scaler is fitted in training; a neuralforecast file does not hold it",
+            )
+            .hint("use --window-scaler for neuralforecast's scaler_type"));
+        }
+        if !self.loss.horizon_weight.is_empty() {
+            return Err(CliError::input("usage", "--horizon-weight is for training").hint("leave it out"));
         }
         if self.loss.loss.is_some() || !self.loss.quantiles.is_empty() || !self.loss.level.is_empty() {
             options.loss = Some(self.loss.loss(&options.loss.clone().unwrap_or(LossConfig::Mae))?);
@@ -108,6 +115,7 @@ impl ImportArgs {
     }
 
     pub fn run(self, session: Session) -> Result<(), CliError> {
+        check_file(&self.output)?;
         let options = self.options()?;
         let bytes = std::fs::read(&self.file)
             .map_err(|e| CliError::input("bundle-io", format!("cannot read {}: {e}", self.file.display())))?;

@@ -79,7 +79,7 @@ enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Look into a file, check it, or make synthetic series
     #[command(subcommand)]
-    Data(data::DataCommand),
+    Data(Box<data::DataCommand>),
     /// Turn a neuralforecast NHITS file into a bundle
     Import(Box<import::ImportArgs>),
     /// What is compiled in, which devices are there, and whether they compute right

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -14,6 +15,15 @@ use super::error::CliError;
 pub(super) struct Output {
     pub json: bool,
     pub quiet: bool,
+}
+
+/// Refuses a path to write to that is a folder, before any work is done.
+pub(super) fn check_file(path: &Path) -> Result<(), CliError> {
+    if path.is_dir() {
+        let message = format!("{} is a folder, expected a file name", path.display());
+        return Err(CliError::input("output", message).hint("give --output the name of a file"));
+    }
+    Ok(())
 }
 
 impl Output {
@@ -68,7 +78,9 @@ impl Output {
     pub fn refused(&self, error: &clap::Error) -> ExitCode {
         if error.use_stderr() && self.json {
             let text = error.render().to_string();
-            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+            // Up to the first blank line: the flags that a message is about may stand below it, one in a line.
+            let lines: Vec<&str> = text.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
+            let message = lines.join(" ").trim_start_matches("error: ").to_string();
             let hint = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).map(str::to_string);
             return self.failed(&CliError { hint, ..CliError::input("usage", message) });
         }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::error::{CliError, Fault};
 use super::flags::DataFlags;
+use super::output::check_file;
 use super::session::Session;
 use crate::bundle::{Bundle, Layout, Manifest};
 use crate::data::{DataConfig, Panel, Read, Targets, read_future, read_panel};
@@ -32,7 +33,7 @@ pub(super) struct PredictArgs {
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "0")]
     window: Vec<usize>,
     /// Intervals in percent; the model must have been trained with their quantiles
-    #[arg(long, value_name = "80,90", value_delimiter = ',')]
+    #[arg(long, value_name = "80,90", value_delimiter = ',', allow_negative_numbers = true)]
     level: Vec<f64>,
     /// csv, parquet or json file to write; csv on stdout by default
     #[arg(long, short = 'o', value_name = "FILE")]
@@ -86,8 +87,7 @@ impl Job for Forecasting<'_> {
         let began = Instant::now();
         // What is known of a new series is all that lies before the earliest origin.
         let most = self.back.iter().max().copied().unwrap_or(0);
-        let rows: Vec<_> =
-            (0..self.panel.n_series()).map(|s| 0..self.panel.len_of(s).saturating_sub(most)).collect();
+        let rows: Vec<_> = (0..self.panel.n_series()).map(|s| 0..self.panel.len_of(s).saturating_sub(most)).collect();
         let (table, silent) = model.on(self.panel, &rows)?.ahead(self.back, self.future)?;
         Ok((table, silent, began.elapsed().as_secs_f64() * 1e3))
     }
@@ -116,10 +116,8 @@ fn check_levels(levels: &[f64], manifest: &Manifest) -> Result<(), CliError> {
 fn keep_levels(table: &mut Forecasts, levels: &[f64], manifest: &Manifest) -> Result<(), CliError> {
     let (Some(has), false) = (manifest.loss.quantiles(), levels.is_empty()) else { return Ok(()) };
     let wanted = crate::loss::quantiles_from_levels(levels)?;
-    let kept: Vec<usize> =
-        (0..has.len()).filter(|i| wanted.iter().any(|q| (q - has[*i]).abs() < 1e-9)).collect();
-    table.values =
-        (0..table.len()).flat_map(|r| kept.iter().map(|c| table.row(r)[*c]).collect::<Vec<_>>()).collect();
+    let kept: Vec<usize> = (0..has.len()).filter(|i| wanted.iter().any(|q| (q - has[*i]).abs() < 1e-9)).collect();
+    table.values = (0..table.len()).flat_map(|r| kept.iter().map(|c| table.row(r)[*c]).collect::<Vec<_>>()).collect();
     table.columns = kept.iter().map(|c| table.columns[*c].clone()).collect();
     Ok(())
 }
@@ -130,6 +128,7 @@ impl PredictArgs {
         session.taken()?;
         if let Some(path) = &self.output {
             Format::of(path)?;
+            check_file(path)?;
         }
         let bundle = Bundle::load(&self.model)?;
         let manifest = &bundle.manifest;

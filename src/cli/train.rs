@@ -12,12 +12,13 @@ use serde_json::json;
 
 use super::config::ExperimentArgs;
 use super::error::CliError;
+use super::output::check_file;
 use super::session::{Session, peak_rss_mb};
 use crate::atomic_file::write_atomic;
-use crate::bundle::{Bundle, ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, StoppedBy, TrainingSummary};
+use crate::bundle::{Bundle, EpochRecord, StoppedBy};
 use crate::data::{Panel, Read, SeriesSplit, SplitSpec, read_panel};
 use crate::experiment::Experiment;
-use crate::train::{Dashboard, Plan, TrainError, TrainJob, Trained, Watch, WindowChoice};
+use crate::train::{Dashboard, Plan, Provenance, TrainError, TrainJob, Trained, Watch, WindowChoice};
 
 /// Flags of `nhits train`.
 #[derive(Debug, Args)]
@@ -78,11 +79,8 @@ impl Run {
         let mut lengths: Vec<usize> = splits.iter().map(|s| s.train.len()).collect();
         lengths.sort_unstable();
         let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0);
-        let network = experiment.model.network(
-            experiment.loss.n_outputs(),
-            columns,
-            Some((usual, panel.freq.season())),
-        );
+        let network =
+            experiment.model.network(experiment.loss.n_outputs(), columns, Some((usual, panel.freq.season())));
         // What was left to follow from the data is written down with the rest.
         experiment.model.input_size = Some(network.input_size);
         let job = TrainJob {
@@ -151,50 +149,16 @@ impl Run {
         trained: &Trained<B>,
         taken: &Taken,
     ) -> Result<Bundle, CliError> {
-        let data = &self.experiment.data;
-        let panel = &self.job.panel;
-        let names = |columns: &[crate::data::Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let experiment = serde_json::to_value(&self.experiment)
             .map_err(|e| CliError::program("output", format!("cannot write the configuration as JSON: {e}")))?;
-        let manifest = Manifest {
-            format_version: FORMAT_VERSION,
-            program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
-            model: (*self.job.network).clone(),
-            loss: self.job.loss.clone(),
-            window_scaler: self.job.window_scaler,
-            scaler: self.job.scaler,
-            freq: Some(panel.freq),
-            clock: panel.clock,
-            columns: ColumnNames {
-                layout: if data.targets.is_some() { Layout::Wide } else { Layout::Long },
-                id: data.id_col.clone(),
-                time: data.time_col.clone(),
-                target: data.target.clone(),
-                hist_exog: names(&panel.hist_exog),
-                futr_exog: names(&panel.futr_exog),
-                stat_exog: panel.stat_exog.iter().map(|c| c.name.clone()).collect(),
-            },
-            season: panel.freq.season(),
-            training: Some(TrainingSummary {
-                backend: taken.backend.to_string(),
-                device: taken.device.to_string(),
-                n_series: panel.n_series(),
-                n_windows: self.plan.train_windows,
-                steps: trained.steps,
-                epochs: trained.history.len(),
-                best_epoch: trained.best.epoch,
-                train_loss: trained.best.train_loss,
-                val_loss: trained.best.val_loss,
-                val_mae: trained.best.val_mae,
-                stopped_by: trained.stopped_by,
-                history: trained.history.clone(),
-            }),
+        let provenance = Provenance {
+            data: self.experiment.data.clone(),
             data_fingerprint: Some(self.data.fingerprint.clone()),
-            seed: self.job.config.seed,
+            backend: taken.backend.to_string(),
+            device: taken.device.to_string(),
             experiment,
-            imported_from: None,
         };
-        Ok(Bundle { manifest, weights: trained.net.tensors(), series: Some(trained.series.clone()) })
+        Ok(trained.bundle(&self.job, &self.plan, provenance))
     }
 }
 
@@ -267,10 +231,7 @@ impl TrainArgs {
         let mut experiment = self.experiment.resolve(&session)?;
         self.experiment.data.apply_named(&mut experiment)?;
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
-        if bundle_path.is_dir() {
-            return Err(CliError::input("output", format!("{} is a folder, expected a file name", bundle_path.display()))
-                .hint("give --output FILE.safetensors"));
-        }
+        check_file(&bundle_path)?;
         let run = Run::prepare(experiment, &session)?;
         session.output.note(run.announcement(&taken));
         if self.dry_run {
@@ -284,7 +245,8 @@ impl TrainArgs {
         }
         write_text(&self.run_dir.join("config.toml"), &run.experiment.to_toml()?)?;
         let interrupter = stop_on_ctrl_c()?;
-        let dashboard = if session.output.quiet && self.dashboard == Dashboard::Auto { Dashboard::None } else { self.dashboard };
+        let dashboard =
+            if session.output.quiet && self.dashboard == Dashboard::Auto { Dashboard::None } else { self.dashboard };
         let watch = Watch { dashboard, observer: None, interrupter };
         let trained_at = Instant::now();
         let (bundle, outcome) = session.on_backend(Training { run: &run, watch })??;

@@ -46,7 +46,7 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "NAME")]
     pub activation: Option<String>,
     /// Share of hidden units dropped in training [default: 0.1]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
 }
 
@@ -58,14 +58,23 @@ pub(super) struct LossFlags {
     #[arg(long, value_name = "NAME")]
     pub loss: Option<String>,
     /// Where the huber loss turns linear [default: 1.0]
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub huber_delta: Option<f64>,
     /// Quantiles of quantile (one) and mqloss
-    #[arg(long, value_name = "0.1,0.5,0.9", value_delimiter = ',')]
+    #[arg(long, value_name = "0.1,0.5,0.9", value_delimiter = ',', allow_negative_numbers = true)]
     pub quantiles: Vec<f64>,
     /// Intervals for mqloss, in percent: 80,90 is the quantiles .05 .1 .5 .9 .95
-    #[arg(long, value_name = "80,90", value_delimiter = ',', conflicts_with = "quantiles")]
+    #[arg(
+        long,
+        value_name = "80,90",
+        value_delimiter = ',',
+        conflicts_with = "quantiles",
+        allow_negative_numbers = true
+    )]
     pub level: Vec<f64>,
+    /// Weight of each step of the horizon in the loss
+    #[arg(long, value_name = "W1,W2,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub horizon_weight: Vec<f32>,
     /// Season of the mase loss
     #[arg(long, value_name = "STEPS")]
     pub loss_season: Option<usize>,
@@ -97,7 +106,7 @@ pub(super) struct TrainerFlags {
     #[arg(long, value_name = "N")]
     pub window_stride: Option<usize>,
     /// Learning rate [default: 1e-3]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// constant, step or cosine
     #[arg(long, value_name = "NAME")]
@@ -106,10 +115,10 @@ pub(super) struct TrainerFlags {
     #[arg(long, value_name = "N")]
     pub lr_step_size: Option<usize>,
     /// Factor of each decay of the step schedule [default: 0.5]
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
     pub lr_gamma: Option<f64>,
     /// Rate at the end of the cosine schedule [default: 0]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr_min: Option<f64>,
     /// Steps of linear warm-up
     #[arg(long, value_name = "N")]
@@ -118,16 +127,16 @@ pub(super) struct TrainerFlags {
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<String>,
     /// Weight decay [default: 1e-5]
-    #[arg(long, value_name = "W")]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
     /// Momentum of sgd [default: 0.9]
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
     pub momentum: Option<f64>,
     /// Nesterov's variant of sgd
     #[arg(long)]
     pub nesterov: bool,
     /// Limit of the global gradient norm, 0 is off [default: 1.0]
-    #[arg(long, value_name = "NORM")]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     pub gradient_clip: Option<f64>,
     /// Epochs between validations [default: 1]
     #[arg(long, value_name = "N")]
@@ -136,7 +145,7 @@ pub(super) struct TrainerFlags {
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,
     /// The least improvement that counts [default: 1e-4]
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub min_delta: Option<f64>,
 }
 
@@ -190,6 +199,20 @@ impl NetworkFlags {
             model.activation = word.parse::<crate::model::Activation>()?;
         }
         set(&mut model.dropout, &self.dropout);
+        // A list says how many stacks there are; beside --n-stacks it must say the same.
+        if let Some(n) = self.n_stacks {
+            for (flag, list) in [
+                ("--n-blocks", &self.n_blocks),
+                ("--pool-kernels", &self.pool_kernels),
+                ("--freq-downsample", &self.freq_downsample),
+            ] {
+                if !list.is_empty() && list.len() != n {
+                    let given = list.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+                    let allowed = format!("{n} numbers, one per stack (--n-stacks {n})");
+                    return Err(InvalidSetting::new(flag, given, allowed, "leave --n-stacks out").into());
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -198,7 +221,11 @@ impl LossFlags {
     /// The loss that the flags name, if they name one.
     pub fn loss(&self, now: &LossConfig) -> Result<LossConfig, CliError> {
         let quantiles = || -> Result<Vec<f64>, CliError> {
-            if self.level.is_empty() { Ok(self.quantiles.clone()) } else { Ok(crate::loss::quantiles_from_levels(&self.level)?) }
+            if self.level.is_empty() {
+                Ok(self.quantiles.clone())
+            } else {
+                Ok(crate::loss::quantiles_from_levels(&self.level)?)
+            }
         };
         let given = !self.level.is_empty() || !self.quantiles.is_empty();
         let name = match &self.loss {
@@ -223,7 +250,13 @@ impl LossFlags {
                 [q] => LossConfig::Quantile { q: *q },
                 many => {
                     let shown = many.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
-                    return Err(InvalidSetting::new("--quantiles", shown, "one quantile for --loss quantile", "use --loss mqloss").into());
+                    return Err(InvalidSetting::new(
+                        "--quantiles",
+                        shown,
+                        "one quantile for --loss quantile",
+                        "use --loss mqloss",
+                    )
+                    .into());
                 }
             },
             "mqloss" => {
@@ -250,6 +283,9 @@ impl LossFlags {
 
     pub fn apply(&self, experiment: &mut Experiment) -> Result<(), CliError> {
         experiment.loss = self.loss(&experiment.loss)?;
+        if !self.horizon_weight.is_empty() {
+            experiment.train.horizon_weight = Some(self.horizon_weight.clone());
+        }
         if let Some(word) = &self.scaler {
             experiment.transform.scaler = word.parse::<crate::transform::ScalerKind>()?;
         }

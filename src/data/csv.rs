@@ -1,9 +1,12 @@
 //! Delimited text into columns: one scan over the bytes, in parallel where no field is quoted, no string per field.
 
+mod scan;
+
 use rayon::prelude::*;
 
 use crate::calendar::Clock;
 
+use self::scan::{Sink, count_lines, scan, share_lines};
 use super::Severity;
 use super::error::{DataError, Place};
 use super::number::{is_missing_mark, is_unreadable, number_message, parse_number, parse_time, shown};
@@ -12,8 +15,6 @@ use super::table::{As, Cells, Columns, Guess, Head, Keys, NO_NAME, Places, join_
 
 /// Rows from which the kinds of the columns are guessed.
 const SAMPLE_ROWS: usize = 1000;
-/// A share of the text that is worth a task of its own.
-const SHARE_BYTES: usize = 1 << 20;
 
 /// Text whose header was read.
 pub(super) struct CsvTable {
@@ -24,14 +25,6 @@ pub(super) struct CsvTable {
     delimiter: u8,
     /// Whether there is a quote in the rows: then a line end may lie inside a field.
     quoted: bool,
-}
-
-/// Receives the rows of a scan.
-trait Sink {
-    fn row_start(&mut self, line: u64);
-    fn field(&mut self, index: usize, field: &[u8]);
-    /// The row had so many fields; `false` ends the scan.
-    fn row_end(&mut self, fields: usize) -> bool;
 }
 
 impl CsvTable {
@@ -126,10 +119,6 @@ fn reads_like_data(name: &str) -> bool {
         && (!is_unreadable(parse_number(name.as_bytes())) || parse_time(name.as_bytes()).is_ok())
 }
 
-fn count_lines(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|b| u64::from(*b == b'\n')).sum()
-}
-
 /// The one of `,` `;` and tab that occurs most in the header outside quotes.
 fn guess_delimiter(text: &[u8]) -> u8 {
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
@@ -144,111 +133,6 @@ fn guess_delimiter(text: &[u8]) -> u8 {
     }
     // The first of equals wins, so a header of one name is read with commas.
     counts.iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(d, _)| *d)
-}
-
-/// Splits lines into shares of about [`SHARE_BYTES`] or what each thread gets.
-fn share_lines(mut bytes: &[u8]) -> Vec<&[u8]> {
-    let size = SHARE_BYTES.max(bytes.len() / (4 * rayon::current_num_threads()));
-    let mut shares = Vec::new();
-    while bytes.len() > size {
-        let Some(end) = bytes[size..].iter().position(|b| *b == b'\n') else { break };
-        let (share, rest) = bytes.split_at(size + end + 1);
-        shares.push(share);
-        bytes = rest;
-    }
-    shares.push(bytes);
-    shares
-}
-
-/// Where the field that begins at `from` ends: the next delimiter or line end, or the end of the text.
-#[inline]
-fn field_end(bytes: &[u8], from: usize, delimiter: u8) -> usize {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let delimiters = LOW * u64::from(delimiter);
-    const LINE_ENDS: u64 = LOW * b'\n' as u64;
-    let mut at = from;
-    // Eight bytes at a time: a byte that becomes 0 by the xor is found by the borrow it causes (the lowest is exact).
-    while let Some(Ok(word)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let word = u64::from_le_bytes(word);
-        let (d, n) = (word ^ delimiters, word ^ LINE_ENDS);
-        let hits = ((d.wrapping_sub(LOW) & !d) | (n.wrapping_sub(LOW) & !n)) & HIGH;
-        if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    bytes[at..].iter().position(|b| *b == delimiter || *b == b'\n').map_or(bytes.len(), |i| at + i)
-}
-
-/// Walks over the rows of `bytes`; returns the bytes and lines walked over, or the line of a quote that never closes.
-fn scan<S: Sink>(bytes: &[u8], delimiter: u8, first_line: u64, sink: &mut S) -> Result<(usize, u64), u64> {
-    let mut at = 0;
-    let mut line = first_line;
-    let mut unquoted = Vec::new();
-    while at < bytes.len() {
-        match &bytes[at..] {
-            [b'\n', ..] => {
-                at += 1;
-                line += 1;
-                continue;
-            }
-            [b'\r', b'\n', ..] => {
-                at += 2;
-                line += 1;
-                continue;
-            }
-            _ => {}
-        }
-        sink.row_start(line);
-        let mut index = 0;
-        let mut inner_lines = 0;
-        loop {
-            let end = if bytes.get(at) == Some(&b'"') {
-                let end = unquote(bytes, at, delimiter, &mut unquoted, &mut inner_lines).ok_or(line)?;
-                sink.field(index, &unquoted);
-                end
-            } else {
-                let end = field_end(bytes, at, delimiter);
-                let mut field = &bytes[at..end];
-                if bytes.get(end) != Some(&delimiter) {
-                    field = field.strip_suffix(b"\r").unwrap_or(field);
-                }
-                sink.field(index, field);
-                end
-            };
-            index += 1;
-            at = end + 1;
-            if bytes.get(end) != Some(&delimiter) {
-                break;
-            }
-        }
-        line += inner_lines + u64::from(at <= bytes.len());
-        if !sink.row_end(index) {
-            break;
-        }
-    }
-    Ok((at.min(bytes.len()), line - first_line))
-}
-
-/// Reads a quoted field (doubled quotes are one quote) into `out` and returns where it ends.
-#[cold]
-fn unquote(bytes: &[u8], from: usize, delimiter: u8, out: &mut Vec<u8>, lines: &mut u64) -> Option<usize> {
-    out.clear();
-    let mut at = from + 1;
-    loop {
-        let close = at + bytes.get(at..)?.iter().position(|b| *b == b'"')?;
-        out.extend_from_slice(&bytes[at..close]);
-        if bytes.get(close + 1) != Some(&b'"') {
-            *lines += count_lines(&bytes[from..close]);
-            let end = field_end(bytes, close + 1, delimiter);
-            let tail = &bytes[close + 1..end];
-            out.extend_from_slice(tail.strip_suffix(b"\r").unwrap_or(tail));
-            return Some(end);
-        }
-        out.push(b'"');
-        at = close + 2;
-    }
 }
 
 #[derive(Default)]
@@ -585,17 +469,6 @@ mod tests {
         assert_eq!(shared.problems, single.problems);
         assert_eq!(shared.problems.list[0].line, Some(150_004));
         assert_eq!(shared.n_rows, 200_000);
-    }
-
-    #[test]
-    fn fields_of_every_length_end_where_they_end() {
-        for n in 0..20 {
-            for end in [",", "\n", ""] {
-                let text = format!("{}{end}tail", "\u{8a}b".repeat(n));
-                let expected = if end.is_empty() { text.len() } else { text.len() - 5 };
-                assert_eq!(field_end(text.as_bytes(), 0, b','), expected);
-            }
-        }
     }
 
     proptest::proptest! {

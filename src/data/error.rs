@@ -1,7 +1,5 @@
 //! What can go wrong on the way from a file to a panel.
 
-use std::path::PathBuf;
-
 use crate::calendar::CalendarError;
 use crate::error::{Advise, InvalidSetting, listed};
 
@@ -196,7 +194,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(path: &std::path::Path) -> Self {
-        let path = if path == PathBuf::from("-") { "stdin".to_owned() } else { path.display().to_string() };
+        let path = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
         Self { path }
     }
 

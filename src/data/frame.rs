@@ -78,15 +78,15 @@ impl Frame {
         let mut unsorted = 0u64;
         let mut first_unsorted = None;
         let mut last: Vec<Option<i64>> = vec![None; self.ids.len()];
-        for row in 0..n {
+        for (row, &t) in time.iter().enumerate() {
             let g = group(row);
             counts[g] += 1;
             grouped &= row == 0 || group(row - 1) <= g;
-            if last[g].is_some_and(|t| time[row] < t) {
+            if last[g].is_some_and(|before| t < before) {
                 unsorted += 1;
                 first_unsorted.get_or_insert((row, g));
             }
-            last[g] = Some(time[row]);
+            last[g] = Some(t);
         }
         self.offsets = std::iter::once(0)
             .chain(counts.iter().scan(0, |sum, n| {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::calendar::Frequency;
 
 use super::Severity;
@@ -64,7 +66,7 @@ pub(super) fn into_panel(
         true => frame.ids.clone(),
         false => frame.names[..n_targets].to_vec(),
     };
-    let clean = frame.columns.iter().all(|c| !c.iter().fold(false, |any, v| any | v.is_nan()));
+    let clean = frame.columns.par_iter().all(|c| !c.iter().fold(false, |any, v| any | v.is_nan()));
     let (time, y, offsets, exog);
     if clean && n_targets == 1 {
         // The usual case: nothing is copied.
@@ -79,9 +81,16 @@ pub(super) fn into_panel(
         let mut e: Vec<Vec<f64>> = vec![Vec::with_capacity(rows); frame.columns.len() - n_targets];
         let mut o = vec![0];
         for (&(g, target), id) in series.iter().zip(&ids) {
-            // Covariates of a wide file are told once, with its first series.
-            report(&frame, g, target, id, target == 0, policy, problems);
-            add_series(&frame, g, target, policy, &mut t, &mut v, &mut e, &mut done);
+            if clean {
+                let rows = frame.offsets[g]..frame.offsets[g + 1];
+                t.extend_from_slice(&frame.time[rows.clone()]);
+                v.extend_from_slice(&frame.columns[target][rows.clone()]);
+                e.iter_mut().zip(&frame.columns[n_targets..]).for_each(|(e, c)| e.extend_from_slice(&c[rows.clone()]));
+            } else {
+                // Covariates of a wide file are told once, with its first series.
+                report(&frame, g, target, id, target == 0, policy, problems);
+                add_series(&frame, g, target, policy, &mut t, &mut v, &mut e, &mut done);
+            }
             o.push(v.len());
         }
         done.tell(policy, notices);
@@ -174,12 +183,12 @@ fn add_series(
         Missing::Ffill => {
             done.ends += first as u64;
             done.filled += missing - (0..first).filter(|r| !inserted(*r)).count() as u64;
-            let mut value = f64::NAN;
-            for r in first..n {
-                if !is_missing(values[r]) {
-                    value = values[r];
+            let mut known = f64::NAN;
+            for (r, value) in values.iter_mut().enumerate().skip(first) {
+                if !is_missing(*value) {
+                    known = *value;
                 } else if !inserted(r) {
-                    values[r] = value;
+                    *value = known;
                 }
             }
             Kept::Range(first..n)

@@ -34,6 +34,9 @@ const POWERS: [f64; 23] = [
 /// (Clinger 1990); everything else goes through the standard library, which is exact too.
 #[inline]
 pub(super) fn parse_number(field: &[u8]) -> f64 {
+    if field.len() > 17 {
+        return parse_long(field);
+    }
     let (negative, digits) = match field {
         [b'-', rest @ ..] => (true, rest),
         rest => (false, rest),
@@ -71,7 +74,15 @@ pub(super) fn parse_number(field: &[u8]) -> f64 {
     parse_unusual(field)
 }
 
-#[cold]
+/// Numbers with more digits than the quick way can take.
+#[inline(never)]
+fn parse_long(field: &[u8]) -> f64 {
+    match std::str::from_utf8(field).map(str::parse) {
+        Ok(Ok(value)) if f64::is_finite(value) => value,
+        _ => parse_unusual(field),
+    }
+}
+
 #[inline(never)]
 fn parse_unusual(field: &[u8]) -> f64 {
     let field = field.trim_ascii();

@@ -1,5 +1,7 @@
 //! Parquet files into columns: flat schemas, read value by value with the format crate's typed readers, without arrow.
 
+mod guard;
+
 use std::fs::File;
 
 use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
@@ -11,6 +13,7 @@ use ::parquet::schema::types::ColumnDescriptor;
 
 use crate::calendar::Clock;
 
+use self::guard::guarded;
 use super::error::{DataError, Place};
 use super::number::{is_unreadable, number_message, parse_number, parse_time};
 use super::problems::{Position, Problem, ProblemKind, Problems};
@@ -51,7 +54,9 @@ enum Meaning {
 impl ParquetTable {
     /// Reads the schema; kinds of text columns are guessed from their first values.
     pub(super) fn open(file: File, place: &Place) -> Result<(Self, Vec<Head>), DataError> {
-        let reader = SerializedFileReader::new(file).map_err(|e| place.damaged(e))?;
+        let length = file.metadata().map_err(|source| DataError::Io { path: place.path.clone(), source })?.len();
+        let reader = guarded(|| SerializedFileReader::new(file)).map_err(|e| place.damaged(e))?;
+        check_extents(&reader, length).map_err(|detail| place.damaged(detail))?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
         let mut heads: Vec<Head> = Vec::new();
         let mut leaves: Vec<Option<(usize, Meaning)>> = Vec::new();
@@ -82,7 +87,7 @@ impl ParquetTable {
         let table = Self { reader, leaves };
         for (head, leaf) in heads.iter_mut().zip(&table.leaves) {
             if let Some((leaf, Meaning::Text)) = leaf {
-                head.kind = table.guess(*leaf).map_err(|e| place.damaged(e))?;
+                head.kind = guarded(|| table.guess(*leaf)).map_err(|e| place.damaged(e))?;
             }
         }
         Ok((table, heads))
@@ -111,7 +116,8 @@ impl ParquetTable {
                 return Err(place.column_type(&head.name, head.kind.words(), expected(*what)));
             };
             let mut builder = Builder::new(&head.name, *what, meaning);
-            self.read_column(leaf, &mut builder).map_err(|e| place.damaged(format!("column `{}`: {e}", head.name)))?;
+            guarded(|| self.read_column(leaf, &mut builder))
+                .map_err(|e| place.damaged(format!("column `{}`: {e}", head.name)))?;
             if *n_rows.get_or_insert(builder.rows) != builder.rows {
                 return Err(place.damaged(format!("column `{}` has {} rows", head.name, builder.rows)));
             }
@@ -150,6 +156,22 @@ impl ParquetTable {
         }
         Ok(())
     }
+}
+
+/// The format crate trusts the places of the column chunks; each must lie in the file.
+fn check_extents(reader: &SerializedFileReader<File>, length: u64) -> Result<(), String> {
+    for (g, group) in reader.metadata().row_groups().iter().enumerate() {
+        for column in group.columns() {
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let end = start.checked_add(column.compressed_size());
+            let inside = column.data_page_offset() >= 0 && start >= 0 && column.compressed_size() >= 0;
+            if !inside || end.is_none_or(|end| end as u64 > length) {
+                let name = column.column_path().string();
+                return Err(format!("row group {g}: the values of column `{name}` lie outside the file"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn expected(what: As) -> &'static str {

@@ -156,6 +156,10 @@ impl SplitSpec {
     /// # Errors
     /// [`SplitError::Invalid`] unless `0 <= val < 1`.
     pub fn val_split(val: f64) -> Result<Self, SplitError> {
+        if !(0.0..1.0).contains(&val) {
+            let reason = "expected a share from 0 up to, not including, 1".to_owned();
+            return Err(SplitError::Invalid { split: format!("--val-split {val}"), reason });
+        }
         // 1 - 0.7 is 0.30000000000000004; what is saved with the run should read as the user thinks of it.
         Self::fractions(((1.0 - val) * 1e12).round() / 1e12, val, 0.0)
     }

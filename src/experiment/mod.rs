@@ -135,7 +135,9 @@ impl Advise for ExperimentError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => None,
-            Self::Toml { .. } => Some("`nhits config print` shows a whole configuration, `nhits config schema` its schema".into()),
+            Self::Toml { .. } => {
+                Some("`nhits config print` shows a whole configuration, `nhits config schema` its schema".into())
+            }
             Self::Setting(e) => e.hint(),
             Self::Model(e) => e.hint(),
             Self::Loss(e) => e.hint(),
@@ -149,8 +151,7 @@ impl Experiment {
     /// # Errors
     /// When the file cannot be read, is not TOML, or has a field that no section knows.
     pub fn overridden_by(&self, path: &Path) -> Result<Self, ExperimentError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ExperimentError::Io { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ExperimentError::Io { path: path.into(), source })?;
         // The file alone first: its errors name lines of the file, not of the merged text.
         Self::from_toml(&text, path)?;
         let invalid = |e: toml::de::Error| ExperimentError::Toml { path: path.into(), detail: e.to_string() };
@@ -190,7 +191,9 @@ impl Experiment {
         if self.window.stride == 0 {
             return Err(InvalidSetting::new("window.stride", 0, "at least 1", "1 takes every window").into());
         }
-        for (field, share) in [("window.min_input", self.window.min_input), ("window.min_target", self.window.min_target)] {
+        for (field, share) in
+            [("window.min_input", self.window.min_input), ("window.min_target", self.window.min_target)]
+        {
             if !(0.0..=1.0).contains(&share) {
                 return Err(InvalidSetting::new(field, share, "0 to 1", "0 asks for one observed value").into());
             }
@@ -232,7 +235,8 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named_with_its_line() {
-        let error = Experiment::from_toml("[train]\nlearning_rat = 1.0\n", Path::new("x.toml")).unwrap_err().to_string();
+        let error =
+            Experiment::from_toml("[train]\nlearning_rat = 1.0\n", Path::new("x.toml")).unwrap_err().to_string();
         assert!(error.contains("learning_rat") && error.contains("line 2") && error.contains("x.toml"), "{error}");
     }
 

@@ -11,9 +11,7 @@ use crate::calendar::Clock;
 use crate::data::{Column, Panel};
 use crate::model::NHits;
 use crate::transform::SeriesScaler;
-use crate::window::{
-    ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowIndex, WindowRules, WindowShape,
-};
+use crate::window::{ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowIndex, WindowRules, WindowShape};
 use crate::workers::Workers;
 
 /// Windows that one worker computes at once; more would only take more memory.
@@ -90,11 +88,10 @@ impl<B: Backend> Model<B> {
         let scalers = self.scalers(&panel, fit_rows)?;
         let whole: Vec<Range<usize>> = (0..panel.n_series()).map(|s| 0..panel.len_of(s)).collect();
         let index = WindowIndex::new(&panel, &whole, &WindowRules::evaluate(self.shape()))?;
-        let batcher =
-            WindowBatcher::new(panel, &index, Arc::new(scalers), self.manifest.window_scaler)?.with_padding(
-                // The reference scales the zeros that stand for missing values; its models expect that.
-                if self.manifest.imported_from.is_some() { Padding::Reference } else { Padding::Zero },
-            );
+        let batcher = WindowBatcher::new(panel, &index, Arc::new(scalers), self.manifest.window_scaler)?.with_padding(
+            // The reference scales the zeros that stand for missing values; its models expect that.
+            if self.manifest.imported_from.is_some() { Padding::Reference } else { Padding::Zero },
+        );
         Ok(OnPanel { model: self, batcher })
     }
 
@@ -113,7 +110,9 @@ impl<B: Backend> Model<B> {
         }
         // Integer steps carry no meaning that could be compared.
         match self.manifest.freq {
-            Some(wanted) if wanted != panel.freq && panel.clock != Clock::Integer && self.manifest.clock != Clock::Integer => {
+            Some(wanted)
+                if wanted != panel.freq && panel.clock != Clock::Integer && self.manifest.clock != Clock::Integer =>
+            {
                 Err(ForecastError::Frequency { found: panel.freq.to_string(), wanted: wanted.to_string() })
             }
             _ => Ok(()),
@@ -184,10 +183,8 @@ impl<B: Backend> OnPanel<'_, B> {
         for s in 0..panel.n_series() {
             let y = panel.series(s);
             for rows_back in back {
-                let origin = y.len().checked_sub(*rows_back).filter(|o| *o > 0).ok_or_else(|| ForecastError::Origin {
-                    series: panel.ids[s].clone(),
-                    rows: y.len(),
-                    back: *rows_back,
+                let origin = y.len().checked_sub(*rows_back).filter(|o| *o > 0).ok_or_else(|| {
+                    ForecastError::Origin { series: panel.ids[s].clone(), rows: y.len(), back: *rows_back }
                 })?;
                 if y[origin.saturating_sub(shape.input_size)..origin].iter().all(|v| !v.is_finite()) {
                     silent.push(panel.ids[s].clone());
@@ -240,7 +237,8 @@ impl<B: Backend> OnPanel<'_, B> {
         gather: &dyn Fn(&[Window]) -> Result<HostBatch, ForecastError>,
     ) -> Result<Vec<f64>, ForecastError> {
         let workers = &self.model.workers;
-        let mut values = Vec::with_capacity(windows.len() * self.model.manifest.model.horizon * self.model.manifest.model.outputs);
+        let mut values =
+            Vec::with_capacity(windows.len() * self.model.manifest.model.horizon * self.model.manifest.model.outputs);
         // One batch needs no other thread, and answers sooner without.
         if windows.len() < 2 * workers.count() {
             let (host, output) = self.model.compute(gather(windows)?);

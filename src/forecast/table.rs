@@ -151,7 +151,8 @@ impl Forecasts {
             Clock::Utc => " (TIMESTAMP(MICROS,true))",
             _ => " (TIMESTAMP(MICROS,false))",
         };
-        let mut schema = format!("message forecasts {{ REQUIRED BYTE_ARRAY unique_id (UTF8); REQUIRED INT64 ds{annotation};");
+        let mut schema =
+            format!("message forecasts {{ REQUIRED BYTE_ARRAY unique_id (UTF8); REQUIRED INT64 ds{annotation};");
         if self.cutoff.is_some() {
             schema.push_str(&format!(" REQUIRED INT64 cutoff{annotation};"));
         }

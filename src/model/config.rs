@@ -56,16 +56,22 @@ pub(crate) use word_enum;
 const MOST_WEIGHTS: usize = 1 << 31;
 /// The most blocks a network may have, in all its stacks together.
 const MOST_BLOCKS: usize = 1000;
+/// The most hidden layers a block may have.
+const MOST_LAYERS: usize = 100;
+/// The longest horizon.
+const MOST_STEPS: usize = 1_000_000;
+/// The most values that the interpolation matrices of all blocks may hold (1 GiB).
+const MOST_INTERPOLATED: usize = 1 << 28;
 
 /// The settings of an N-HiTS network, unchecked; [`NHitsConfig::check`] gives the checked ones that can be built.
 ///
 /// | Name | Default | Range | Purpose |
 /// |---|---|---|---|
 /// | `input_size` | 168 | >= 1 | input steps `L` |
-/// | `horizon` | 24 | >= 1 | steps to forecast `H` |
+/// | `horizon` | 24 | 1..=1,000,000 | steps to forecast `H` |
 /// | `outputs` | 1 | >= 1 | values per step `Q`; follows from the loss |
 /// | `n_blocks` | 1, 1, 1 | each >= 1, at most 1000 in all | blocks of each stack |
-/// | `mlp_units` | 2 x [512, 512] | each >= 1, chained | inputs and outputs of the hidden layers of every block |
+/// | `mlp_units` | 2 x [512, 512] | at most 100, each >= 1, chained | inputs and outputs of the hidden layers of every block |
 /// | `n_pool_kernel_size` | 2, 2, 1 | each >= 1, one per stack | pooling of the input of each stack |
 /// | `n_freq_downsample` | 4, 2, 1 | each >= 1, one per stack | `H / n` knots of each stack's forecast |
 /// | `pooling_mode` | max | max, avg | |
@@ -200,12 +206,16 @@ impl NHitsConfig {
     /// also where the network would have more than 2^31 weights.
     pub fn check(&self) -> Result<Checked, ModelError> {
         let n_stacks = self.n_blocks.len();
+        // The horizon first: the default input follows from it.
+        if self.horizon == 0 || self.horizon > MOST_STEPS {
+            let allowed = format!("a whole number from 1 to {MOST_STEPS}");
+            return Err(invalid("model.horizon", self.horizon, allowed, "give the number of steps to forecast"));
+        }
         positive(
             "model.input_size",
             self.input_size,
             "give the number of input steps, for instance twice the horizon",
         )?;
-        positive("model.horizon", self.horizon, "give the number of steps to forecast")?;
         positive(
             "model.outputs",
             self.outputs,
@@ -250,6 +260,16 @@ impl NHitsConfig {
         if n_parameters > MOST_WEIGHTS {
             return Err(too_large());
         }
+        // With as many knots as steps there is no matrix.
+        let matrices = blocks.iter().filter(|b| b.knots != self.horizon).map(|b| b.knots * self.horizon);
+        if matrices.fold(0, usize::saturating_add) > MOST_INTERPOLATED {
+            return Err(invalid(
+                "model.n_freq_downsample",
+                shown(&self.n_freq_downsample),
+                format!("knots * horizon of all blocks to be at most {MOST_INTERPOLATED} (horizon {})", self.horizon),
+                "use larger numbers (fewer knots), fewer blocks or a shorter horizon",
+            ));
+        }
         Ok(Checked { config: self.clone(), blocks, n_parameters })
     }
 
@@ -258,6 +278,10 @@ impl NHitsConfig {
         let remedy = "use [[512, 512], [512, 512]]";
         if self.mlp_units.is_empty() {
             return Err(invalid(FIELD, "an empty list", "at least one pair of inputs and outputs", remedy));
+        }
+        if self.mlp_units.len() > MOST_LAYERS {
+            let value = format!("a list of {}", self.mlp_units.len());
+            return Err(invalid(FIELD, value, format!("at most {MOST_LAYERS} hidden layers"), remedy));
         }
         for (i, pair) in self.mlp_units.iter().enumerate() {
             each_positive(FIELD, pair, remedy)?;
@@ -368,7 +392,7 @@ mod tests {
     #[test]
     fn each_bad_setting_is_named() {
         type Change = fn(&mut NHitsConfig);
-        let changes: [(&str, Change); 14] = [
+        let changes: [(&str, Change); 17] = [
             ("model.input_size", |c| c.input_size = 0),
             ("model.horizon", |c| c.horizon = 0),
             ("model.outputs", |c| c.outputs = 0),
@@ -383,6 +407,9 @@ mod tests {
             ("model.dropout", |c| c.dropout = 1.0),
             ("model.dropout", |c| c.dropout = f64::NAN),
             ("model.mlp_units", |c| c.mlp_units = vec![[1 << 40, 1 << 40]]),
+            ("model.mlp_units", |c| c.mlp_units = vec![[1, 1]; 101]),
+            ("model.horizon", |c| c.horizon = 1_000_001),
+            ("model.n_freq_downsample", |c| (c.horizon, c.n_freq_downsample) = (600_000, vec![1000; 3])),
         ];
         for (field, change) in changes {
             let mut config = NHitsConfig::default();

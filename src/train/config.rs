@@ -26,6 +26,7 @@ use crate::error::InvalidSetting;
 /// | `val_every` | 1 | >= 1 | epochs between validations |
 /// | `patience` | 10 | 0 is off | validations without improvement before training stops |
 /// | `min_delta` | 1e-4 | >= 0 | the least improvement that counts |
+/// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
 /// | `seed` | 1 | | of weights, window draws and dropout |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -60,6 +61,9 @@ pub struct TrainConfig {
     pub patience: usize,
     /// The least improvement of the validation loss that counts.
     pub min_delta: f64,
+    /// Weight of each step of the horizon in the loss; all the same if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon_weight: Option<Vec<f32>>,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -82,6 +86,7 @@ impl Default for TrainConfig {
             val_every: 1,
             patience: 10,
             min_delta: 1e-4,
+            horizon_weight: None,
             seed: 1,
         }
     }

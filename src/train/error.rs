@@ -73,7 +73,8 @@ impl Advise for TrainError {
             Self::Loss(e) => e.hint(),
             Self::Window(e) => e.hint(),
             Self::NonFiniteLoss { .. } | Self::NonFiniteGradient { .. } => Some(
-                "try a smaller --lr, --gradient-clip 1, or a scaler (--scaler standard, --window-scaler standard)".into(),
+                "try a smaller --lr, --gradient-clip 1, or a scaler (--scaler standard, --window-scaler standard)"
+                    .into(),
             ),
             Self::Threads { .. } => Some("give a smaller --threads".into()),
             Self::Killed => None,

@@ -17,6 +17,7 @@ use super::strategy::{Components, LoopPlan, Outcome, WatchedLoop};
 use super::trainee::{StepMetric, StepNumber, StepSettings, Trainee};
 use crate::bundle::{EpochRecord, SeriesState, StoppedBy};
 use crate::data::{Panel, SeriesSplit};
+use crate::error::InvalidSetting;
 use crate::loss::{Loss, LossConfig};
 use crate::model::{Checked, NHits};
 use crate::transform::ScalerKind;
@@ -153,17 +154,29 @@ impl TrainJob {
         WindowShape { input_size: self.network.input_size, horizon: self.network.horizon }
     }
 
+    fn loss(&self) -> Result<Loss, TrainError> {
+        let (input_size, horizon) = (self.network.input_size, self.network.horizon);
+        Ok(Loss::new(self.loss.clone(), self.config.horizon_weight.clone(), input_size, horizon)?)
+    }
+
     /// Works out windows, steps and memory, and fits the scalers on the train rows.
     ///
     /// # Errors
     /// When a setting is not allowed or there is no window to train on.
     pub fn plan(&self) -> Result<Plan, TrainError> {
         self.config.check()?;
-        Loss::new(self.loss.clone(), None, self.network.input_size, self.network.horizon)?;
+        self.loss()?;
         let mut notices = Vec::new();
         let shape = self.shape();
         let train: Vec<_> = self.splits.iter().map(|s| s.train.clone()).collect();
         let val: Vec<_> = self.splits.iter().map(|s| s.val.clone()).collect();
+        let longest = train.iter().map(|r| r.len()).max().unwrap_or(0);
+        if shape.horizon >= longest {
+            // Windows would be cut short all the same, but no step beyond the data would ever be learned.
+            let allowed = format!("fewer steps than the longest training part has rows ({longest})");
+            let remedy = "use a smaller --horizon, or more rows to train on";
+            return Err(InvalidSetting::new("model.horizon", shape.horizon, allowed, remedy).into());
+        }
         let WindowChoice { stride, min_input, min_target } = self.windows;
         let rules = WindowRules { stride, min_input, min_target, ..WindowRules::train(shape) };
         let index = WindowIndex::new(&self.panel, &train, &rules)?.non_empty("training")?;
@@ -203,8 +216,8 @@ impl TrainJob {
         let epochs = total_steps.div_ceil(steps_per_epoch);
         let n_parameters = self.network.n_parameters();
         // Weights, gradients, two moments, the best weights; activations of a batch; the panel.
-        let widths: usize = self.network.mlp_units.iter().map(|[a, b]| a + b).sum::<usize>()
-            + 3 * (shape.input_size + shape.horizon);
+        let widths: usize =
+            self.network.mlp_units.iter().map(|[a, b]| a + b).sum::<usize>() + 3 * (shape.input_size + shape.horizon);
         let blocks = self.network.n_blocks.iter().sum::<usize>();
         let floats = 6 * n_parameters + 3 * batch_size.min(index.len()) * blocks * widths;
         let columns = 2 + self.panel.hist_exog.len() + self.panel.futr_exog.len();
@@ -237,20 +250,15 @@ impl TrainJob {
         device: &B::Device,
         watch: Watch,
     ) -> Result<Trained<B::InnerBackend>, TrainError> {
-        let loss = Loss::new(self.loss.clone(), None, self.network.input_size, self.network.horizon)?;
+        let loss = self.loss()?;
         let n = self.threads.max(1);
         let workers = Workers::new(n).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let batcher = |index: &Arc<WindowIndex>| {
             WindowBatcher::new(self.panel.clone(), index, plan.scalers.clone(), self.window_scaler).map(Arc::new)
         };
         let seed = self.config.seed;
-        let train = WindowLoader::<B>::new(
-            plan.index.clone(),
-            batcher(&plan.index)?,
-            plan.sampling,
-            seed,
-            device.clone(),
-        )?;
+        let train =
+            WindowLoader::<B>::new(plan.index.clone(), batcher(&plan.index)?, plan.sampling, seed, device.clone())?;
         let values_per_window = self.network.input_size + self.network.horizon * self.network.outputs;
         let validation =
             Sampling::FullPass { batch_size: (VALIDATION_VALUES / values_per_window).clamp(1, 4096), shuffled: false };

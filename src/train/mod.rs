@@ -1,7 +1,7 @@
 //! Training: from a panel and settings to the best weights, on burn-train's `Learner` with a loop of our own.
 //!
 //! ```text
-//! TrainJob --plan()--> Plan (windows, steps, parameters) --run(device)--> Trained (best weights, summary)
+//! TrainJob --plan()--> Plan (windows, steps, parameters) --run(device)--> Trained (best weights, summary) --bundle()--> Bundle
 //! ```
 //!
 //! | file | what |
@@ -12,6 +12,7 @@
 //! | `trainee` | one step: a batch shared by the workers |
 //! | `optimizer`, `schedule`, `clip` | update rules, learning rates, clipping by the global norm |
 //! | `feed` | the window loader as burn wants it |
+//! | `saved` | [`Provenance`] and the bundle of a run |
 //! | `progress` | progress bar, plain lines, burn's dashboard |
 
 mod clip;
@@ -21,6 +22,7 @@ mod feed;
 mod job;
 mod optimizer;
 mod progress;
+mod saved;
 mod schedule;
 mod strategy;
 mod trainee;
@@ -31,5 +33,6 @@ pub use error::TrainError;
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};
 pub use progress::{Dashboard, Observer};
+pub use saved::Provenance;
 pub use schedule::{Schedule, ScheduleConfig};
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

@@ -152,11 +152,8 @@ impl<B: Backend> SimpleOptimizer<B> for Rule {
                     Some(v) => v.mul_scalar(self.momentum).add(grad.clone()),
                     None => grad.clone(),
                 };
-                let update = if self.nesterov {
-                    velocity.clone().mul_scalar(self.momentum).add(grad)
-                } else {
-                    velocity.clone()
-                };
+                let update =
+                    if self.nesterov { velocity.clone().mul_scalar(self.momentum).add(grad) } else { velocity.clone() };
                 (tensor.sub(update.mul_scalar(lr)), Some(RuleState { time, first: Some(velocity), second: None }))
             }
             OptimizerKind::RmsProp => {

@@ -178,7 +178,8 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
         let windows = batch.n_windows();
         let weight = loss.weight(&batch.host.target_mask);
         // A loss that is not a sum over windows (RMSE) cannot be split.
-        let parts = if loss.config().is_additive() { workers.count().min(windows / MIN_WINDOWS_PER_WORKER).max(1) } else { 1 };
+        let parts =
+            if loss.config().is_additive() { workers.count().min(windows / MIN_WINDOWS_PER_WORKER).max(1) } else { 1 };
         let device = batch.target.device();
         let share = |rows: std::ops::Range<usize>| Share {
             // A fork has leaves of its own, so each worker builds and walks its own graph.
@@ -192,7 +193,8 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
             (output.mae, output.observed) = mean_absolute_error(&loss, &share.batch, y_hat.clone().inner());
             let (target, mask) = (share.batch.target.clone(), share.batch.target_mask.clone());
             let value = if loss.config().is_additive() {
-                loss.sum(target, y_hat, mask, share.batch.input.insample_y.clone()).div_scalar(weight.max(f64::MIN_POSITIVE))
+                loss.sum(target, y_hat, mask, share.batch.input.insample_y.clone())
+                    .div_scalar(weight.max(f64::MIN_POSITIVE))
             } else {
                 loss.forward(target, y_hat, mask, share.batch.input.insample_y.clone())
             };
@@ -200,11 +202,8 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
             (GradientsParams::from_grads(value.backward(), &share.net), output)
         };
         let shares: Vec<Share<B>> = split_evenly(windows, parts).into_iter().map(share).collect();
-        let results = if parts == 1 {
-            shares.into_iter().map(work).collect()
-        } else {
-            workers.map(shares, move |_, s| work(s))
-        };
+        let results =
+            if parts == 1 { shares.into_iter().map(work).collect() } else { workers.map(shares, move |_, s| work(s)) };
         let mut accumulator = GradientsAccumulator::new();
         let mut total = StepOutput { weight, windows, ..StepOutput::default() };
         let mut only = None;

@@ -1,0 +1,11 @@
+//! The command line as scripts see it: the real binary, its exit codes, its JSON, its files.
+
+mod bad_inputs;
+mod bundles;
+mod commands;
+mod forecasting;
+mod leakage;
+mod stopping;
+mod survival;
+mod tool;
+mod training;
