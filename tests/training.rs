@@ -83,7 +83,7 @@ impl Job for SharedStep {
                 let settings = StepSettings { loss, workers: Workers::new(n).unwrap(), seed: 9 };
                 let trainee = Trainee::new(net.clone(), settings);
                 let batch = batcher.gather(&windows).into_tensors::<B>(&device);
-                let mut out = trainee.step(TrainInput { batch, step: 4 });
+                let mut out = TrainStep::step(&trainee, TrainInput { batch, step: 4 });
                 let norm = clip_global_norm::<B, _>(&trainee, &mut out.grads, f64::INFINITY);
                 (out.item.loss, out.item.mae, norm)
             })
@@ -115,7 +115,7 @@ impl Job for Overfit {
         let index = WindowIndex::new(&panel, &[0..60, 0..60], &WindowRules::evaluate(shape)).unwrap();
         let scalers = Arc::new(ColumnScalers::none(&panel));
         let batcher = WindowBatcher::new(panel, &index, scalers, WindowScaler::Standard).unwrap();
-        let windows: Vec<_> = index.windows().step_by(9).take(8).collect();
+        let windows: Vec<_> = index.windows().filter(|w| w.origin >= 24).step_by(7).take(8).collect();
         let config = NHitsConfig { mlp_units: vec![[64, 64]; 2], ..network(0.0) }.check().unwrap();
         let loss = Loss::new(LossConfig::Mse, None, 24, 6).unwrap();
         let settings = StepSettings { loss, workers: Workers::new(1).unwrap(), seed: 9 };
@@ -124,7 +124,7 @@ impl Job for Overfit {
         let (mut first, mut last) = (None, 0.0);
         for step in 0..400 {
             let batch = batcher.gather(&windows).into_tensors::<B>(&device);
-            let out = trainee.step(TrainInput { batch, step });
+            let out = TrainStep::step(&trainee, TrainInput { batch, step });
             first.get_or_insert(out.item.loss);
             last = out.item.loss;
             trainee = optimizer.step(3e-3, trainee, out.grads);
@@ -254,7 +254,8 @@ impl Job for KeptBits {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundle_v1.safetensors");
         let bundle = Bundle::load(&path).unwrap();
         let copy = Bundle::from_bytes(&bundle.to_bytes().unwrap(), Path::new("copy")).unwrap();
-        assert_eq!(bundle, copy);
+        assert_eq!(bundle.manifest, copy.manifest);
+        assert!(bundle.weights == copy.weights && bundle.series == copy.series);
         let forecast = |bundle: &Bundle| {
             let model = Model::<B::InnerBackend>::new(bundle, &device, 1).unwrap();
             let panel = Arc::new(panel(60));
@@ -295,7 +296,7 @@ impl Job for AllGradients {
         let scalers = Arc::new(ColumnScalers::none(&panel));
         let batcher = WindowBatcher::new(panel, &index, scalers, WindowScaler::Standard).unwrap();
         let windows: Vec<_> = index.windows().take(64).collect();
-        let out = trainee.step(TrainInput { batch: batcher.gather(&windows).into_tensors::<B>(&device), step: 0 });
+        let out = TrainStep::step(&trainee, TrainInput { batch: batcher.gather(&windows).into_tensors::<B>(&device), step: 0 });
         let grads: GradientsParams = out.grads;
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::new(OptimizerKind::Adam));
         let after = optimizer.step(1e-3, trainee, grads).valid().net.tensors();

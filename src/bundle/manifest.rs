@@ -1,6 +1,6 @@
 //! The JSON document in a bundle's header: what the model is, what it was trained on and how that went.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::calendar::{Clock, Frequency};
 use crate::loss::LossConfig;
@@ -70,9 +70,11 @@ pub struct EpochRecord {
     pub val_mae: Option<f64>,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
-    /// Seconds that the epoch took, validation included.
+    /// Seconds that the epoch took, validation included; 0 in a saved bundle.
+    #[serde(default)]
     pub seconds: f64,
-    /// Training windows per second, validation left out.
+    /// Training windows per second, validation left out; 0 in a saved bundle.
+    #[serde(default)]
     pub windows_per_s: f64,
 }
 
@@ -101,8 +103,21 @@ pub struct TrainingSummary {
     pub val_mae: Option<f64>,
     /// Why training ended.
     pub stopped_by: StoppedBy,
-    /// Every epoch.
+    /// Every epoch; what the clock said is not saved, so that the same run gives the same bytes.
+    #[serde(serialize_with = "without_times")]
     pub history: Vec<EpochRecord>,
+}
+
+/// The epochs without what differs from one run to the next.
+fn without_times<S: Serializer>(history: &[EpochRecord], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(history.iter().map(|record| {
+        let mut value = serde_json::to_value(record).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.shift_remove("seconds");
+            fields.shift_remove("windows_per_s");
+        }
+        value
+    }))
 }
 
 /// Everything about a saved model that is not a tensor.
