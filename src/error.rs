@@ -73,20 +73,23 @@ where
         .map(|(_, c)| c)
 }
 
-/// Levenshtein distance in characters.
+/// Edits between two words, in characters: insertions, deletions, substitutions, and neighbours that changed places.
 fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let mut least = (last[j] + usize::from(a[i] != b[j])).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
+        before = std::mem::replace(&mut last, row);
     }
-    row[b.len()]
+    last[b.len()]
 }
 
 /// Names for a message: the first `limit` quoted, then how many more there are.
@@ -108,6 +111,7 @@ mod tests {
         assert_eq!(nearest("pasengers", columns.iter()), Some("passengers"));
         assert_eq!(nearest("DS", columns.iter()), Some("ds"));
         assert_eq!(nearest("temperature", columns.iter()), None);
+        assert_eq!(nearest("colse", ["open", "close"].iter()), Some("close"), "two letters that changed places");
     }
 
     #[test]

@@ -141,6 +141,9 @@ pub(super) struct TrainerFlags {
     /// Epochs between validations [default: 1]
     #[arg(long, value_name = "N")]
     pub val_every: Option<usize>,
+    /// Validation windows at most, evenly spaced; 0 is all [default: 20000]
+    #[arg(long, value_name = "N")]
+    pub val_windows: Option<usize>,
     /// Validations without improvement before training stops, 0 is off [default: 10]
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,
@@ -323,6 +326,7 @@ impl TrainerFlags {
         train.nesterov |= self.nesterov;
         set(&mut train.gradient_clip, &self.gradient_clip);
         set(&mut train.val_every, &self.val_every);
+        set(&mut train.val_windows, &self.val_windows);
         set(&mut train.patience, &self.patience);
         set(&mut train.min_delta, &self.min_delta);
         Ok(())

@@ -2,15 +2,18 @@
 
 mod scan;
 
+use std::fs::File;
+
 use rayon::prelude::*;
 
-use crate::calendar::Clock;
+use crate::calendar::{CalendarError, Clock};
 
-use self::scan::{Sink, count_lines, scan, share_lines};
+use self::scan::{SHARE_BYTES, Sink, count_lines, read_share, scan, share_lines};
 use super::Severity;
 use super::error::{DataError, Place};
 use super::number::{is_missing_mark, is_unreadable, number_message, parse_number, parse_time, shown};
 use super::problems::{Problem, ProblemKind, Problems};
+use super::source::{Rest, Text, read_whole};
 use super::table::{As, Cells, Columns, Guess, Head, Keys, NO_NAME, Places, join_clock, settled};
 
 /// Rows from which the kinds of the columns are guessed.
@@ -19,6 +22,8 @@ const SAMPLE_ROWS: usize = 1000;
 /// Text whose header was read.
 pub(super) struct CsvTable {
     text: String,
+    /// Lines of a large file beyond `text`.
+    rest: Option<Rest>,
     /// Where the rows begin, and the line they begin on.
     body: usize,
     body_line: u64,
@@ -29,7 +34,8 @@ pub(super) struct CsvTable {
 
 impl CsvTable {
     /// Reads the header and guesses the kinds of the columns from the first rows.
-    pub(super) fn open(text: String, place: &Place) -> Result<(Self, Vec<Head>), DataError> {
+    pub(super) fn open(text: Text, place: &Place) -> Result<(Self, Vec<Head>), DataError> {
+        let Text { start: text, rest } = text;
         let blank = text.len() - text.trim_start_matches(['\n', '\r', ' ', '\t']).len();
         // Tabs and blanks may belong to the header line; only whole blank lines are skipped.
         let start = text[..blank].rfind('\n').map_or(0, |i| i + 1);
@@ -47,7 +53,7 @@ impl CsvTable {
         }
         let body = start + used;
         let quoted = text.as_bytes()[body..].contains(&b'"');
-        let table = Self { text, body, body_line: first_line + lines, delimiter, quoted };
+        let table = Self { text, rest, body, body_line: first_line + lines, delimiter, quoted };
         let mut sample = Sample { rows: 0, guesses: vec![Guess::default(); header.names.len()] };
         scan(table.rows(), delimiter, table.body_line, &mut sample).map_err(|line| unclosed(place, line))?;
         let heads = header
@@ -72,42 +78,105 @@ impl CsvTable {
     }
 
     /// Reads the `wanted` columns.
-    pub(super) fn read(&self, heads: &[Head], wanted: &[(usize, As)], place: &Place) -> Result<Columns, DataError> {
+    pub(super) fn read(&mut self, heads: &[Head], wanted: &[(usize, As)], place: &Place) -> Result<Columns, DataError> {
         let mut plan: Vec<Option<(usize, As)>> = vec![None; heads.len()];
         for (slot, (index, what)) in wanted.iter().enumerate() {
             plan[*index] = Some((slot, *what));
         }
-        let rows = self.rows();
-        let shares = if self.quoted { vec![rows] } else { share_lines(rows) };
-        let parts: Vec<Result<(Part<'_>, u64), u64>> = shares
-            .into_par_iter()
-            .map(|share| {
-                let mut part = Part::new(heads, &plan, wanted, share);
-                let (_, lines) = scan(share, self.delimiter, 0, &mut part)?;
-                Ok((part, lines))
-            })
-            .collect();
-        let mut whole: Option<Part<'_>> = None;
-        let mut line = self.body_line;
-        for part in parts {
-            let (mut part, lines) = part.map_err(|at| unclosed(place, line + at))?;
-            part.shift_lines(line);
-            line += lines;
-            match &mut whole {
-                None => whole = Some(part),
-                Some(whole) => whole.append(part),
+        let new = |bytes: &[u8]| Part::new(heads, &plan, wanted, bytes);
+        if let Some(rest) = &self.rest {
+            match self.read_large(rest, &new).map_err(|source| DataError::Io { path: place.path.clone(), source })? {
+                Some(parts) => return Ok(join(parts, self.body_line, wanted)),
+                None => self.load(place)?,
             }
         }
-        let whole = whole.unwrap_or_else(|| Part::new(heads, &plan, wanted, b""));
-        let cells = whole.cells.into_iter().map(Partial::finish).collect();
-        Ok(Columns {
-            cells,
-            n_rows: whole.n_rows,
-            places: Places::Lines(whole.jumps),
-            problems: whole.problems,
-            rows_left_out: whole.rows_left_out,
-        })
+        let rows = self.rows();
+        let shares = if self.quoted { vec![rows] } else { share_lines(rows) };
+        let parts = shares.into_par_iter().map(|share| self.read_share(share, &new)).collect::<Result<Vec<_>, u64>>();
+        let parts = parts.map_err(|line| unclosed(place, self.body_line + line))?;
+        Ok(join(parts, self.body_line, wanted))
     }
+
+    fn read_share<'a>(&self, share: &[u8], new: &impl Fn(&[u8]) -> Part<'a>) -> Result<(Part<'a>, u64), u64> {
+        let mut part = new(share);
+        let (_, lines) = scan(share, self.delimiter, 0, &mut part)?;
+        Ok((part, lines))
+    }
+
+    /// Reads a large file share by share; `None` where a share has a quote or is not UTF-8.
+    fn read_large<'a>(
+        &self,
+        rest: &Rest,
+        new: &(impl Fn(&[u8]) -> Part<'a> + Sync),
+    ) -> std::io::Result<Option<Vec<(Part<'a>, u64)>>> {
+        let first = self.read_share(self.rows(), new).ok();
+        let n = ((rest.to - rest.from) as usize).div_ceil(SHARE_BYTES);
+        let bound = |i: usize| rest.to.min(rest.from + (i * SHARE_BYTES) as u64);
+        let parts: std::io::Result<Vec<Option<(Part<'a>, u64)>>> = (0..n)
+            .into_par_iter()
+            .map_init(
+                || (File::open(&rest.path), Vec::new()),
+                |(file, buffer), i| {
+                    let file = file.as_mut().map_err(|e| std::io::Error::new(e.kind(), e.to_string()))?;
+                    let share = read_share(file, rest.from, bound(i)..bound(i + 1), rest.to, buffer)?;
+                    let share = &buffer[share];
+                    let plain = !share.contains(&b'"') && std::str::from_utf8(share).is_ok();
+                    Ok(if plain { self.read_share(share, new).ok() } else { None })
+                },
+            )
+            .collect();
+        Ok(std::iter::once(first).chain(parts?).collect())
+    }
+
+    /// Gives up reading share by share.
+    fn load(&mut self, place: &Place) -> Result<(), DataError> {
+        if let Some(rest) = self.rest.take() {
+            self.text = read_whole(place, &rest)?;
+            self.quoted = self.rows().contains(&b'"');
+        }
+        Ok(())
+    }
+}
+
+/// Joins the shares in their order; `line` is the one the first of them begins on.
+fn join(parts: Vec<(Part<'_>, u64)>, mut line: u64, wanted: &[(usize, As)]) -> Columns {
+    let mut columns: Vec<Vec<Partial>> = wanted.iter().map(|_| Vec::with_capacity(parts.len())).collect();
+    let mut whole = Columns {
+        cells: Vec::new(),
+        n_rows: 0,
+        places: Places::Lines(Vec::new()),
+        problems: Problems::default(),
+        rows_left_out: false,
+    };
+    let mut jumps: Vec<(usize, u64)> = Vec::new();
+    let mut next_line = None;
+    for (part, lines) in parts {
+        for (column, cells) in columns.iter_mut().zip(part.cells) {
+            column.push(cells);
+        }
+        let own = part.jumps.into_iter().map(|(row, at)| (row + whole.n_rows, at + line));
+        jumps.extend(own.filter(|(row, at)| *row != whole.n_rows || Some(*at) != next_line));
+        next_line = part.next_line.map(|at| at + line).or(next_line);
+        let mut problems = part.problems;
+        for problem in &mut problems.list {
+            problem.line = problem.line.map(|at| at + line);
+        }
+        whole.problems.append(problems);
+        whole.n_rows += part.n_rows;
+        whole.rows_left_out |= part.rows_left_out;
+        line += lines;
+    }
+    whole.places = Places::Lines(jumps);
+    let n_rows = whole.n_rows;
+    let joined: Vec<(Cells, Option<CalendarError>)> =
+        columns.into_par_iter().map(|parts| Partial::join(parts, n_rows)).collect();
+    for (cells, error) in joined {
+        whole.cells.push(cells);
+        if let Some(e) = error {
+            whole.problems.push(Problem::new(ProblemKind::UnparsableTime, e.to_string()));
+        }
+    }
+    whole
 }
 
 fn unclosed(place: &Place, line: u64) -> DataError {
@@ -186,7 +255,7 @@ struct Part<'a> {
 
 enum Partial {
     Numbers(Vec<f64>),
-    Times { values: Vec<i64>, clock: Option<Clock> },
+    Times(Times),
     Keys(Keys),
 }
 
@@ -194,20 +263,99 @@ impl Partial {
     fn truncate(&mut self, n: usize) {
         match self {
             Partial::Numbers(values) => values.truncate(n),
-            Partial::Times { values, .. } => values.truncate(n),
+            Partial::Times(times) => times.values.truncate(n),
             Partial::Keys(keys) => keys.codes.truncate(n),
         }
     }
 
-    fn finish(self) -> Cells {
-        match self {
-            Partial::Numbers(values) => Cells::Numbers(values),
-            Partial::Times { values, clock } => {
-                let clock = settled(clock.unwrap_or(Clock::Date), &values);
-                Cells::Times { values, clock }
+    /// One column of all shares, and why its times do not go together.
+    fn join(parts: Vec<Partial>, n_rows: usize) -> (Cells, Option<CalendarError>) {
+        let mut error = None;
+        let mut numbers = Vec::new();
+        let mut times = Vec::new();
+        let mut clock = None;
+        let mut keys: Option<Keys> = None;
+        for part in parts {
+            match part {
+                Partial::Numbers(values) if numbers.is_empty() && values.len() == n_rows => numbers = values,
+                Partial::Numbers(values) => {
+                    numbers.reserve_exact(n_rows - numbers.len());
+                    numbers.extend_from_slice(&values);
+                }
+                Partial::Times(part) => {
+                    times.reserve_exact(n_rows - times.len());
+                    times.extend_from_slice(&part.values);
+                    for next in part.clock {
+                        match join_clock(clock, next) {
+                            Ok(joined) => clock = joined,
+                            Err(e) => error = Some(e),
+                        }
+                    }
+                }
+                Partial::Keys(part) => match &mut keys {
+                    None => keys = Some(part),
+                    Some(keys) => {
+                        let renamed: Vec<u32> = part.names.iter().map(|n| keys.code(n.as_bytes())).collect();
+                        keys.codes.reserve_exact(n_rows - keys.codes.len());
+                        let new = part.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME));
+                        keys.codes.extend(new);
+                    }
+                },
             }
-            Partial::Keys(keys) => Cells::Keys { codes: keys.codes, names: keys.names },
         }
+        let cells = match (keys, clock) {
+            (Some(keys), _) => Cells::Keys { codes: keys.codes, names: keys.names },
+            (None, Some(clock)) => Cells::Times { clock: settled(clock, &times), values: times },
+            (None, None) => Cells::Numbers(numbers),
+        };
+        (cells, error)
+    }
+}
+
+/// Stamps, most of which share their date with the one before.
+#[derive(Default)]
+struct Times {
+    values: Vec<i64>,
+    clock: Option<Clock>,
+    date: [u8; 10],
+    midnight: i64,
+}
+
+impl Times {
+    /// `2016-07-01 00:15:00` where the date is that of the row before and the clock is settled.
+    #[inline]
+    fn same_day(&self, field: &[u8]) -> Option<i64> {
+        let field: &[u8; 19] = field.try_into().ok()?;
+        if self.clock != Some(Clock::Local) || field[..10] != self.date || !matches!(field[10], b' ' | b'T') {
+            return None;
+        }
+        let digits = [field[11], field[12], field[14], field[15], field[17], field[18]].map(|b| b.wrapping_sub(b'0'));
+        let [h, hh, m, mm, s, ss] = digits.map(i64::from);
+        let (hour, minute, second) = (10 * h + hh, 10 * m + mm, 10 * s + ss);
+        let right = digits.iter().all(|d| *d < 10)
+            && field[13] == b':'
+            && field[16] == b':'
+            && hour < 24
+            && minute < 60
+            && second < 60;
+        right.then_some(self.midnight + (hour * 3600 + minute * 60 + second) * 1_000_000)
+    }
+
+    #[inline]
+    fn push(&mut self, field: &[u8]) -> Result<(), String> {
+        if let Some(t) = self.same_day(field) {
+            self.values.push(t);
+            return Ok(());
+        }
+        let stamp = parse_time(field).map_err(|e| e.to_string())?;
+        self.clock = join_clock(self.clock, stamp.kind).map_err(|e| format!("`{}`: {e}", shown(field)))?;
+        if let (Some(date), Clock::Local) = (field.first_chunk(), stamp.kind) {
+            const DAY: i64 = 86_400_000_000;
+            self.date = *date;
+            self.midnight = stamp.value - stamp.value.rem_euclid(DAY);
+        }
+        self.values.push(stamp.value);
+        Ok(())
     }
 }
 
@@ -219,7 +367,7 @@ impl<'a> Part<'a> {
             .iter()
             .map(|(_, what)| match what {
                 As::Number => Partial::Numbers(Vec::with_capacity(rows)),
-                As::Time => Partial::Times { values: Vec::with_capacity(rows), clock: None },
+                As::Time => Partial::Times(Times { values: Vec::with_capacity(rows), ..Times::default() }),
                 As::Key | As::Text => Partial::Keys(Keys::default()),
             })
             .collect();
@@ -246,50 +394,13 @@ impl<'a> Part<'a> {
     }
 
     #[cold]
-    fn bad_time(&mut self, index: usize, field: &[u8], error: impl ToString) {
+    fn bad_time(&mut self, index: usize, field: &[u8], error: String) {
         self.row_usable = false;
         let message = match is_missing_mark(field.trim_ascii()) {
             true => "the time is missing".to_owned(),
-            false => error.to_string(),
+            false => error,
         };
         self.complain(ProblemKind::UnparsableTime, index, message);
-    }
-
-    fn shift_lines(&mut self, by: u64) {
-        self.jumps.iter_mut().for_each(|(_, line)| *line += by);
-        self.next_line = self.next_line.map(|line| line + by);
-        for problem in &mut self.problems.list {
-            problem.line = problem.line.map(|line| line + by);
-        }
-    }
-
-    fn append(&mut self, other: Part<'_>) {
-        for (mine, theirs) in self.cells.iter_mut().zip(other.cells) {
-            match (mine, theirs) {
-                (Partial::Numbers(a), Partial::Numbers(b)) => a.extend_from_slice(&b),
-                (Partial::Times { values: a, clock: x }, Partial::Times { values: b, clock: y }) => {
-                    a.extend_from_slice(&b);
-                    if let Some(next) = y {
-                        match join_clock(*x, next) {
-                            Ok(joined) => *x = joined,
-                            Err(e) => self.problems.push(Problem::new(ProblemKind::UnparsableTime, e.to_string())),
-                        }
-                    }
-                }
-                (Partial::Keys(a), Partial::Keys(b)) => {
-                    let renamed: Vec<u32> = b.names.iter().map(|n| a.code(n.as_bytes())).collect();
-                    a.codes.extend(b.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME)));
-                }
-                _ => unreachable!("both shares were made from the same plan"),
-            }
-        }
-        let jumps = other.jumps.into_iter().map(|(row, line)| (row + self.n_rows, line));
-        let starts_in_order = self.next_line;
-        self.jumps.extend(jumps.filter(|(row, line)| *row != self.n_rows || Some(*line) != starts_in_order));
-        self.n_rows += other.n_rows;
-        self.next_line = other.next_line.or(self.next_line);
-        self.rows_left_out |= other.rows_left_out;
-        self.problems.append(other.problems);
     }
 }
 
@@ -310,16 +421,11 @@ impl Sink for Part<'_> {
                     self.complain(ProblemKind::UnparsableNumber, index, number_message(field));
                 }
             }
-            Partial::Times { values, clock } => match parse_time(field) {
-                Ok(stamp) => match join_clock(*clock, stamp.kind) {
-                    Ok(joined) => {
-                        *clock = joined;
-                        values.push(stamp.value);
-                    }
-                    Err(e) => self.bad_time(index, field, format!("`{}`: {e}", shown(field))),
-                },
-                Err(e) => self.bad_time(index, field, e),
-            },
+            Partial::Times(times) => {
+                if let Err(message) = times.push(field) {
+                    self.bad_time(index, field, message);
+                }
+            }
             Partial::Keys(keys) => {
                 let name = field.trim_ascii();
                 match what {
@@ -375,11 +481,11 @@ mod tests {
     }
 
     fn open(text: &str) -> Result<(CsvTable, Vec<Head>), DataError> {
-        CsvTable::open(text.to_owned(), &place())
+        CsvTable::open(Text { start: text.to_owned(), rest: None }, &place())
     }
 
     fn read(text: &str, wanted: &[(usize, As)]) -> Columns {
-        let (table, heads) = open(text).unwrap();
+        let (mut table, heads) = open(text).unwrap();
         table.read(&heads, wanted, &place()).unwrap()
     }
 
@@ -474,7 +580,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[a,;\"\n\r0-9.\\-]{0,60}") {
-            if let Ok((table, heads)) = open(&text) {
+            if let Ok((mut table, heads)) = open(&text) {
                 let wanted: Vec<(usize, As)> =
                     (0..heads.len()).map(|i| (i, [As::Number, As::Time, As::Key, As::Text][i % 4])).collect();
                 let columns = table.read(&heads, &wanted, &place());

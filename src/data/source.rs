@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
@@ -33,9 +33,27 @@ pub(super) struct Source {
 
 /// What is in it: text is in memory, parquet is read column by column.
 pub(super) enum Content {
-    Text(String),
+    Text(Text),
     Parquet(File),
 }
+
+/// Delimited text: all of it, or whole lines of its beginning and where the rest is.
+pub(super) struct Text {
+    pub start: String,
+    pub rest: Option<Rest>,
+}
+
+/// The part of a large file that is read share by share.
+pub(super) struct Rest {
+    pub path: PathBuf,
+    /// Where in the file the text begins (after a byte order mark), and the rest of it.
+    pub text_from: u64,
+    pub from: u64,
+    pub to: u64,
+}
+
+/// Files up to this size, and the beginning of larger ones, are read at once.
+const START_BYTES: u64 = 4 << 20;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const PARQUET: &[u8] = b"PAR1";
@@ -85,6 +103,11 @@ pub(super) fn open(path: &Path) -> Result<Source, DataError> {
                 file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
                 return Ok(Source { place, format: Format::Parquet, content: Content::Parquet(file) });
             }
+            if metadata.len() > 2 * START_BYTES
+                && let Some(text) = large_text(path, &mut file, &mut bytes, metadata.len()).map_err(unreadable)?
+            {
+                return Ok(Source { place, format: Format::Csv, content: Content::Text(text) });
+            }
             bytes.reserve_exact(usize::try_from(metadata.len()).unwrap_or(0));
         }
         file.read_to_end(&mut bytes).map_err(unreadable)?;
@@ -92,6 +115,31 @@ pub(super) fn open(path: &Path) -> Result<Source, DataError> {
     };
     let named_parquet = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
     from_bytes(place, bytes, named_parquet)
+}
+
+/// The beginning of a large file of plain text without quotes; `None` leaves the file to the way of all others, which
+/// also finds the words for what is wrong with it. `bytes` has what was read so far.
+fn large_text(path: &Path, file: &mut File, bytes: &mut Vec<u8>, len: u64) -> io::Result<Option<Text>> {
+    file.take(START_BYTES).read_to_end(bytes)?;
+    let plain = !bytes.starts_with(GZIP)
+        && STRANGERS.iter().all(|(magic, _)| !bytes.starts_with(magic))
+        && !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
+        && !bytes.contains(&0)
+        && !bytes.contains(&b'"');
+    let Some(end) = bytes.iter().rposition(|b| *b == b'\n').filter(|_| plain) else { return Ok(None) };
+    let bom = if bytes.starts_with(UTF8_BOM) { UTF8_BOM.len() } else { 0 };
+    let Ok(start) = std::str::from_utf8(&bytes[bom..=end]) else { return Ok(None) };
+    let rest = Rest { path: path.to_owned(), text_from: bom as u64, from: end as u64 + 1, to: len };
+    Ok(Some(Text { start: start.to_owned(), rest: Some(rest) }))
+}
+
+/// All of the text of a file that was begun as large, in memory.
+pub(super) fn read_whole(place: &Place, rest: &Rest) -> Result<String, DataError> {
+    let bytes = std::fs::read(&rest.path).map_err(|source| DataError::Io { path: place.path.clone(), source })?;
+    match from_bytes(place.clone(), bytes, false)?.content {
+        Content::Text(text) => Ok(text.start),
+        Content::Parquet(_) => Err(place.damaged("the file changed while it was read")),
+    }
 }
 
 /// Tells the format of bytes in memory.
@@ -141,7 +189,7 @@ pub(super) fn from_bytes(place: Place, bytes: Vec<u8>, named_parquet: bool) -> R
     if text.as_bytes().starts_with(UTF8_BOM) {
         text.drain(..UTF8_BOM.len());
     }
-    Ok(Source { place, format, content: Content::Text(text) })
+    Ok(Source { place, format, content: Content::Text(Text { start: text, rest: None }) })
 }
 
 /// Bytes that can be read from any place, as the parquet reader wants them.
@@ -171,7 +219,7 @@ mod tests {
 
     fn text(bytes: &[u8]) -> Result<(String, Format), DataError> {
         from_bytes(place(), bytes.to_vec(), false).map(|s| match s.content {
-            Content::Text(t) => (t, s.format),
+            Content::Text(t) => (t.start, s.format),
             Content::Parquet(_) => panic!("not text"),
         })
     }

@@ -24,6 +24,7 @@ use crate::error::InvalidSetting;
 /// | `schedule` | constant | constant, step, cosine | learning rate over the steps |
 /// | `warmup_steps` | 0 | >= 0 | steps in which the rate rises linearly from 0 |
 /// | `val_every` | 1 | >= 1 | epochs between validations |
+/// | `val_windows` | 20000 | 0 is all | validation windows, evenly spaced where there are more |
 /// | `patience` | 10 | 0 is off | validations without improvement before training stops |
 /// | `min_delta` | 1e-4 | >= 0 | the least improvement that counts |
 /// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
@@ -57,6 +58,8 @@ pub struct TrainConfig {
     pub warmup_steps: usize,
     /// Epochs between validations.
     pub val_every: usize,
+    /// Validation windows at most, evenly spaced where there are more; 0 is all. Neighbouring windows tell nearly the same.
+    pub val_windows: usize,
     /// Validations without improvement before training stops; 0 is off.
     pub patience: usize,
     /// The least improvement of the validation loss that counts.
@@ -84,6 +87,7 @@ impl Default for TrainConfig {
             schedule: ScheduleConfig::Constant,
             warmup_steps: 0,
             val_every: 1,
+            val_windows: 20_000,
             patience: 10,
             min_delta: 1e-4,
             horizon_weight: None,

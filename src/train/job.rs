@@ -180,7 +180,14 @@ impl TrainJob {
         let WindowChoice { stride, min_input, min_target } = self.windows;
         let rules = WindowRules { stride, min_input, min_target, ..WindowRules::train(shape) };
         let index = WindowIndex::new(&self.panel, &train, &rules)?.non_empty("training")?;
-        let val_index = WindowIndex::new(&self.panel, &val, &WindowRules::evaluate(shape))?;
+        let val_rules = WindowRules::evaluate(shape);
+        let all = WindowIndex::new(&self.panel, &val, &val_rules)?;
+        let val_index = match all.len().div_ceil(self.config.val_windows.max(1)) {
+            stride if stride > 1 && self.config.val_windows > 0 => {
+                WindowIndex::new(&self.panel, &val, &WindowRules { stride, ..val_rules })?
+            }
+            _ => all,
+        };
         let val_rows = val.iter().map(|r| r.len()).max().unwrap_or(0);
         if val_index.is_empty() {
             notices.push(if val_rows == 0 {

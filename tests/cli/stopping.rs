@@ -44,8 +44,9 @@ fn a_loss_that_is_no_number_ends_with_code_1_and_advice() {
 #[test]
 fn a_run_that_fails_later_saves_its_best_epoch() {
     let folder = Folder::with_series();
-    // The rate is tiny for the first epoch of 5 steps and explodes with the warm-up.
-    let wild = "--optimizer sgd --lr 1e12 --warmup-steps 1000000000000 --gradient-clip 0 --scaler none --window-scaler identity";
+    // The rate rises with every step of the warm-up until the steps are too long.
+    let wild = "--optimizer sgd --loss mse --lr 1e9 --warmup-steps 1000000000000 --gradient-clip 0 --scaler none \
+                --window-scaler identity";
     let run = "--horizon 4 --input-size 12 --hidden-size 8 --batch-size 8 --epochs 200 --patience 0 --output m.st --run-dir r";
     let ran = folder.run(&format!("train --data s.csv {run} {wild}"));
     if ran.code == Some(1) {

@@ -1,7 +1,11 @@
 //! The one scan over delimited bytes: rows and fields to a [`Sink`], eight bytes at a time.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
 /// A share of the text that is worth a task of its own.
-const SHARE_BYTES: usize = 1 << 20;
+pub(super) const SHARE_BYTES: usize = 1 << 20;
 
 /// Receives the rows of a scan.
 pub(super) trait Sink {
@@ -14,6 +18,47 @@ pub(super) trait Sink {
 /// Line ends in `bytes`.
 pub(super) fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|b| u64::from(*b == b'\n')).sum()
+}
+
+/// Reads the lines that begin in `from..to` of a file into `buffer` and returns where in it they are.
+///
+/// `first` is where the first line of all shares begins; another share's first line begins after the line end that is
+/// at or after the byte before it.
+pub(super) fn read_share(
+    file: &mut File,
+    first: u64,
+    share: Range<u64>,
+    end: u64,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Range<usize>> {
+    let from = if share.start == first { first } else { share.start - 1 };
+    let len = (share.end - from) as usize;
+    file.seek(SeekFrom::Start(from))?;
+    buffer.resize(len, 0);
+    file.read_exact(buffer)?;
+    let start = match share.start == first {
+        true => 0,
+        false => match buffer.iter().position(|b| *b == b'\n') {
+            Some(at) => at + 1,
+            None => return Ok(0..0),
+        },
+    };
+    if start >= len {
+        return Ok(0..0);
+    }
+    let mut to = share.end;
+    while to < end && buffer.last() != Some(&b'\n') {
+        let old = buffer.len();
+        let more = (end - to).min(4096);
+        buffer.resize(old + more as usize, 0);
+        file.read_exact(&mut buffer[old..])?;
+        to += more;
+        if let Some(at) = buffer[old..].iter().position(|b| *b == b'\n') {
+            buffer.truncate(old + at + 1);
+            break;
+        }
+    }
+    Ok(start..buffer.len())
 }
 
 /// Splits lines into shares of about [`SHARE_BYTES`] or what each thread gets.
@@ -124,6 +169,27 @@ fn unquote(bytes: &[u8], from: usize, delimiter: u8, out: &mut Vec<u8>, lines: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn shares_of_a_file_are_its_lines_wherever_they_are_cut() {
+        let mut file = tempfile::tempfile().unwrap();
+        let text = b"header\nfirst\n\nsecond line\nx\nthe last has no end";
+        file.write_all(text).unwrap();
+        let end = text.len() as u64;
+        for size in 1..=end - 7 {
+            let mut lines = Vec::new();
+            let mut from = 7;
+            while from < end {
+                let to = (from + size).min(end);
+                let mut buffer = Vec::new();
+                let share = read_share(&mut file, 7, from..to, end, &mut buffer).unwrap();
+                lines.extend_from_slice(&buffer[share]);
+                from = to;
+            }
+            assert_eq!(lines, text[7..], "{size}");
+        }
+    }
 
     #[test]
     fn fields_of_every_length_end_where_they_end() {

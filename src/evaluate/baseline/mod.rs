@@ -22,15 +22,18 @@ use crate::window::Window;
 pub use nlinear::NLinear;
 pub use simple::{Drift, Naive, SeasonalNaive};
 
+/// A baseline that is ready to forecast.
+pub type Baseline = Box<dyn Forecaster>;
+
 /// Every baseline, ready to forecast, and the reason why one is missing (`nlinear` on series that are too short to fit
 /// it).
 ///
 /// # Errors
 /// What [`Protocol::check`] finds.
-pub fn all(panel: &Panel, protocol: &Protocol) -> Result<(Vec<Box<dyn Forecaster>>, Vec<String>), EvaluateError> {
+pub fn all(panel: &Panel, protocol: &Protocol) -> Result<(Vec<Baseline>, Vec<String>), EvaluateError> {
     protocol.check(panel)?;
     let horizon = protocol.horizon;
-    let mut baselines: Vec<Box<dyn Forecaster>> = vec![
+    let mut baselines: Vec<Baseline> = vec![
         Box::new(Naive::new(horizon)),
         Box::new(SeasonalNaive::new(horizon, protocol.season)),
         Box::new(Drift::new(horizon)),
@@ -111,7 +114,7 @@ mod tests {
         let forecast = |data: &Panel| -> Vec<(String, Vec<u64>)> {
             let (baselines, notices) = all(data, &protocol).unwrap();
             assert!(notices.is_empty());
-            let run = |mut b: Box<dyn Forecaster>| {
+            let run = |mut b: Baseline| {
                 let mut out = vec![f64::NAN; 2 * 4];
                 b.forecast(data, &windows, &mut out).unwrap();
                 assert!(out.iter().all(|v| v.is_finite()), "{}", b.name());
