@@ -53,12 +53,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let panel = Arc::new(read.panel);
     let network = NHitsConfig { input_size: 36, horizon: 12, mlp_units: vec![[64, 64]; 2], ..NHitsConfig::default() };
     let job = TrainJob {
-        splits: SplitSpec::rows(120, 24, 0).resolve_all(&panel)?,
+        splits: SplitSpec::rows(132, 12, 0).resolve_all(&panel)?,
         panel: panel.clone(),
         network: network.check()?,
         loss: LossConfig::Mae,
         scaler: ScalerKind::Standard,
-        window_scaler: WindowScaler::Identity,
+        window_scaler: WindowScaler::Robust,
         windows: WindowChoice::default(),
         config: TrainConfig { max_steps: Some(300), steps_per_epoch: Some(50), ..TrainConfig::default() },
         threads: 2,

@@ -68,7 +68,11 @@ where
     candidates
         .into_iter()
         .map(|c| (edit_distance(&wanted, &c.as_ref().to_lowercase()), c.as_ref()))
-        .filter(|(d, c)| *d <= 1.max(wanted.chars().count().max(c.chars().count()) / 3))
+        .filter(|(d, c)| {
+            let longer = wanted.chars().count().max(c.chars().count());
+            // One letter in place of another one is another name.
+            *d <= 1.max(longer / 3) && *d < longer
+        })
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }
@@ -111,6 +115,8 @@ mod tests {
         assert_eq!(nearest("pasengers", columns.iter()), Some("passengers"));
         assert_eq!(nearest("DS", columns.iter()), Some("ds"));
         assert_eq!(nearest("temperature", columns.iter()), None);
+        assert_eq!(nearest("B", ["A", "AB"].iter()), Some("AB"));
+        assert_eq!(nearest("B", ["A", "C"].iter()), None);
         assert_eq!(nearest("colse", ["open", "close"].iter()), Some("close"), "two letters that changed places");
     }
 

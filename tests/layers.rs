@@ -39,10 +39,24 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file up to its unit tests, without comments; tests may look anywhere.
+/// The code of a file without comments and without what is compiled for tests only: they may look anywhere.
 fn product(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().map(|l| l.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+    let mut code = String::new();
+    let mut lines = text.lines().map(|l| l.split("//").next().unwrap());
+    while let Some(line) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            // The item that follows: one line that ends in `;` or `}`, or everything to the brace that closes it.
+            let first = lines.next().unwrap_or_default();
+            let closing = format!("{}}}", &first[..first.len() - first.trim_start().len()]);
+            if !first.trim_end().ends_with([';', '}']) {
+                lines.by_ref().find(|l| l.starts_with(&closing));
+            }
+            continue;
+        }
+        code.push_str(line);
+        code.push('\n');
+    }
+    code
 }
 
 /// Rooms named as `crate::room`, also within `use crate::{...}`.
@@ -132,6 +146,8 @@ fn only_the_command_line_names_a_backend() {
 
 #[test]
 fn the_import_reader_sees_every_form() {
-    let code = product("use crate::{a::X, b::{Y, Z}, c};\nuse crate::d::W; // crate::e\nfn f() { crate::g::h() }\n");
+    let code = "use crate::{a::X, b::{Y, Z}, c};\nuse crate::d::W; // crate::e\n#[cfg(test)]\nmod tests {\n    use crate::x;\n}\n\
+                #[cfg(test)]\nuse crate::y;\nfn f() { crate::g::h() }\n";
+    let code = product(code);
     assert_eq!(imports(&code), ["a", "b", "c", "d", "g"]);
 }

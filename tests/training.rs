@@ -311,3 +311,14 @@ fn every_weight_is_trained() {
         assert_eq!(changed, all, "{backend}");
     }
 }
+
+#[test]
+fn the_last_weights_come_back_where_they_are_asked_for() {
+    let config = TrainConfig { lr: 2e-2, epochs: 12, keep: nhits::train::Keep::Last, ..few_steps() };
+    for (backend, run) in on_each(|| WholeRun(job(config.clone()))) {
+        let (summary, val_loss, _) = run.summary.unwrap();
+        let last = summary.history[11].val_loss.unwrap();
+        assert_eq!((summary.best_epoch, summary.val_loss), (12, Some(last)), "{backend}");
+        assert!((val_loss / last - 1.0).abs() < 1e-5, "{backend}: returned weights have {val_loss}, last epoch {last}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Any bytes as a bundle: refused with an error, or a model that forecasts.
+//! Any bytes as a bundle, or as the weights of another program: refused with an error, or a model that forecasts.
 #![no_main]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::tensor::backend::AutodiffBackend;
 use libfuzzer_sys::fuzz_target;
-use nhits::bundle::Bundle;
+use nhits::bundle::{Bundle, ImportOptions, import_neuralforecast};
 use nhits::calendar::Clock;
 use nhits::data::Panel;
 use nhits::forecast::Model;
@@ -43,11 +43,16 @@ fn panel() -> Arc<Panel> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(bundle) = Bundle::from_bytes(bytes, Path::new("fuzzed")) else { return };
+    let path = Path::new("fuzzed");
+    // The sizes of the smallest reference case, which is in the corpus.
+    let options = ImportOptions { input_size: Some(5), h: Some(1), ..Default::default() };
+    let read = Bundle::from_bytes(bytes, path).or_else(|_| import_neuralforecast(bytes, path, &options));
+    let Ok(bundle) = read else { return };
     let model = &bundle.manifest.model;
     if model.horizon > LONGEST || model.input_size > LONGEST {
         return;
     }
-    bundle.to_bytes().expect("what was read can be written");
+    let written = bundle.to_bytes().expect("what was read can be written");
+    Bundle::from_bytes(&written, path).expect("what was written can be read");
     with_backend(&Choice::default(), Forecast(&bundle)).expect("there is a backend");
 });

@@ -64,6 +64,9 @@ struct Global {
     seed: Option<u64>,
 }
 
+/// The most threads that may be asked for.
+const MOST_THREADS: usize = 1024;
+
 fn device(text: &str) -> Result<Device, String> {
     text.parse().map_err(|e: nhits_backends::BackendError| e.to_string())
 }
@@ -109,9 +112,10 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
     let Cli { global, command } = cli;
     session::start_logs(global.verbose);
-    if global.threads == Some(0) {
-        return Err(CliError::input("invalid-setting", "--threads = 0 is not allowed: expected at least 1")
-            .hint("leave it out to use every core"));
+    // More threads than any machine has cores only take their time to start.
+    if let Some(n) = global.threads.filter(|n| !(1..=MOST_THREADS).contains(n)) {
+        let message = format!("--threads = {n} is not allowed: expected 1 to {MOST_THREADS}");
+        return Err(CliError::input("invalid-setting", message).hint("leave it out to use every core"));
     }
     let session = Session {
         choice: Choice { backend: global.backend, device: global.device },

@@ -17,11 +17,15 @@ pub(super) struct Output {
     pub quiet: bool,
 }
 
-/// Refuses a path to write to that is a folder, before any work is done.
+/// Refuses a path to write to that is a folder, or that lies in a file, before any work is done.
 pub(super) fn check_file(path: &Path) -> Result<(), CliError> {
     if path.is_dir() {
         let message = format!("{} is a folder, expected a file name", path.display());
         return Err(CliError::input("output", message).hint("give --output the name of a file"));
+    }
+    if let Some(file) = path.ancestors().skip(1).find(|a| a.exists() && !a.is_dir()) {
+        let message = format!("cannot write {}: {} is a file, expected a folder", path.display(), file.display());
+        return Err(CliError::input("output", message).hint("give --output a name in a folder"));
     }
     Ok(())
 }

@@ -280,7 +280,7 @@ impl TrainArgs {
         };
         session.output.result(
             format!(
-                "{stopped} after {} steps in {:.1} s; best epoch {}: train loss {:.5}{validation}\nwrote {}",
+                "{stopped} after {} steps in {:.1} s; kept epoch {}: train loss {:.5}{validation}\nwrote {}",
                 outcome.steps,
                 training_s,
                 best.epoch,

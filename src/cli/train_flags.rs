@@ -6,7 +6,7 @@ use super::error::CliError;
 use crate::error::{InvalidSetting, nearest};
 use crate::experiment::Experiment;
 use crate::loss::LossConfig;
-use crate::train::{OptimizerKind, ScheduleConfig};
+use crate::train::{Keep, OptimizerKind, ScheduleConfig};
 
 /// The network.
 #[derive(Debug, Clone, Default, Args)]
@@ -147,6 +147,9 @@ pub(super) struct TrainerFlags {
     /// Validations without improvement before training stops, 0 is off [default: 10]
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,
+    /// Weights to end with: best (lowest validation loss) or last [default: best]
+    #[arg(long, value_name = "WHICH")]
+    pub keep: Option<String>,
     /// The least improvement that counts [default: 1e-4]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub min_delta: Option<f64>,
@@ -329,6 +332,12 @@ impl TrainerFlags {
         set(&mut train.val_windows, &self.val_windows);
         set(&mut train.patience, &self.patience);
         set(&mut train.min_delta, &self.min_delta);
+        match self.keep.as_deref() {
+            None => {}
+            Some("best") => train.keep = Keep::Best,
+            Some("last") => train.keep = Keep::Last,
+            Some(other) => return Err(unknown("--keep", other, &["best", "last"])),
+        }
         Ok(())
     }
 

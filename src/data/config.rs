@@ -16,7 +16,7 @@ use crate::error::{InvalidSetting, listed};
 /// | `path` | | csv, csv.gz or parquet file; `-` is standard input |
 /// | `id_col` | `unique_id` if there is such a column | its existence makes the layout long |
 /// | `time_col` | `ds`, else the one column that reads as time | |
-/// | `target` | `y`, else the one numeric column | long: the value column; wide: one column as one series |
+/// | `target` | `y`, else the one numeric column, else `close` | long: the value column; wide: one column as one series |
 /// | `targets` | | wide: several columns, each a series |
 /// | `freq` | inferred | step between rows, a pandas alias |
 /// | `hist_exog`, `futr_exog`, `stat_exog` | none | covariates |
@@ -31,7 +31,7 @@ pub struct DataConfig {
     pub id_col: Option<String>,
     /// Column with the time. Default `ds`, else the one column that reads as time.
     pub time_col: Option<String>,
-    /// Column to forecast. Default `y`, else the only numeric column.
+    /// Column to forecast. Default `y`, else the only numeric column, else `close`.
     pub target: Option<String>,
     /// Wide layout: several columns, each a series of its own.
     pub targets: Option<Targets>,

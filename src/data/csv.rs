@@ -1,13 +1,16 @@
 //! Delimited text into columns: one scan over the bytes, in parallel where no field is quoted, no string per field.
 
+mod part;
 mod scan;
 
 use std::fs::File;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::calendar::{CalendarError, Clock};
 
+use self::part::{Part, Partial};
 use self::scan::{SHARE_BYTES, Sink, count_lines, read_share, scan, share_lines};
 use super::Severity;
 use super::error::{DataError, Place};
@@ -109,23 +112,28 @@ impl CsvTable {
         rest: &Rest,
         new: &(impl Fn(&[u8]) -> Part<'a> + Sync),
     ) -> std::io::Result<Option<Vec<(Part<'a>, u64)>>> {
-        let first = self.read_share(self.rows(), new).ok();
         let n = ((rest.to - rest.from) as usize).div_ceil(SHARE_BYTES);
         let bound = |i: usize| rest.to.min(rest.from + (i * SHARE_BYTES) as u64);
-        let parts: std::io::Result<Vec<Option<(Part<'a>, u64)>>> = (0..n)
+        let start: Vec<Share<'_>> = share_lines(self.rows()).into_iter().map(Share::Memory).collect();
+        let shares = start.into_iter().chain((0..n).map(|i| Share::File(bound(i)..bound(i + 1)))).collect::<Vec<_>>();
+        shares
             .into_par_iter()
             .map_init(
                 || (File::open(&rest.path), Vec::new()),
-                |(file, buffer), i| {
-                    let file = file.as_mut().map_err(|e| std::io::Error::new(e.kind(), e.to_string()))?;
-                    let share = read_share(file, rest.from, bound(i)..bound(i + 1), rest.to, buffer)?;
-                    let share = &buffer[share];
-                    let plain = !share.contains(&b'"') && std::str::from_utf8(share).is_ok();
+                |(file, buffer), share| {
+                    let share = match share {
+                        Share::Memory(share) => share,
+                        Share::File(bytes) => {
+                            let file = file.as_mut().map_err(|e| std::io::Error::new(e.kind(), e.to_string()))?;
+                            let lines = read_share(file, rest.from, bytes, rest.to, buffer)?;
+                            &buffer[lines]
+                        }
+                    };
+                    let plain = !share.contains(&b'"') && (share.is_ascii() || std::str::from_utf8(share).is_ok());
                     Ok(if plain { self.read_share(share, new).ok() } else { None })
                 },
             )
-            .collect();
-        Ok(std::iter::once(first).chain(parts?).collect())
+            .collect()
     }
 
     /// Gives up reading share by share.
@@ -136,6 +144,12 @@ impl CsvTable {
         }
         Ok(())
     }
+}
+
+/// Lines that one task reads.
+enum Share<'a> {
+    Memory(&'a [u8]),
+    File(Range<u64>),
 }
 
 /// Joins the shares in their order; `line` is the one the first of them begins on.
@@ -169,7 +183,7 @@ fn join(parts: Vec<(Part<'_>, u64)>, mut line: u64, wanted: &[(usize, As)]) -> C
     whole.places = Places::Lines(jumps);
     let n_rows = whole.n_rows;
     let joined: Vec<(Cells, Option<CalendarError>)> =
-        columns.into_par_iter().map(|parts| Partial::join(parts, n_rows)).collect();
+        columns.into_par_iter().zip(wanted).map(|(parts, (_, what))| Partial::join(parts, *what, n_rows)).collect();
     for (cells, error) in joined {
         whole.cells.push(cells);
         if let Some(e) = error {
@@ -234,240 +248,6 @@ impl Sink for Sample {
     fn row_end(&mut self, _: usize) -> bool {
         self.rows += 1;
         self.rows < SAMPLE_ROWS
-    }
-}
-
-/// One share of the rows, read into columns.
-struct Part<'a> {
-    heads: &'a [Head],
-    plan: &'a [Option<(usize, As)>],
-    cells: Vec<Partial>,
-    n_rows: usize,
-    line: u64,
-    next_line: Option<u64>,
-    jumps: Vec<(usize, u64)>,
-    /// Problems of the row that is being read: a ragged row has only that one.
-    pending: Vec<Problem>,
-    row_usable: bool,
-    rows_left_out: bool,
-    problems: Problems,
-}
-
-enum Partial {
-    Numbers(Vec<f64>),
-    Times(Times),
-    Keys(Keys),
-}
-
-impl Partial {
-    fn truncate(&mut self, n: usize) {
-        match self {
-            Partial::Numbers(values) => values.truncate(n),
-            Partial::Times(times) => times.values.truncate(n),
-            Partial::Keys(keys) => keys.codes.truncate(n),
-        }
-    }
-
-    /// One column of all shares, and why its times do not go together.
-    fn join(parts: Vec<Partial>, n_rows: usize) -> (Cells, Option<CalendarError>) {
-        let mut error = None;
-        let mut numbers = Vec::new();
-        let mut times = Vec::new();
-        let mut clock = None;
-        let mut keys: Option<Keys> = None;
-        for part in parts {
-            match part {
-                Partial::Numbers(values) if numbers.is_empty() && values.len() == n_rows => numbers = values,
-                Partial::Numbers(values) => {
-                    numbers.reserve_exact(n_rows - numbers.len());
-                    numbers.extend_from_slice(&values);
-                }
-                Partial::Times(part) => {
-                    times.reserve_exact(n_rows - times.len());
-                    times.extend_from_slice(&part.values);
-                    for next in part.clock {
-                        match join_clock(clock, next) {
-                            Ok(joined) => clock = joined,
-                            Err(e) => error = Some(e),
-                        }
-                    }
-                }
-                Partial::Keys(part) => match &mut keys {
-                    None => keys = Some(part),
-                    Some(keys) => {
-                        let renamed: Vec<u32> = part.names.iter().map(|n| keys.code(n.as_bytes())).collect();
-                        keys.codes.reserve_exact(n_rows - keys.codes.len());
-                        let new = part.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME));
-                        keys.codes.extend(new);
-                    }
-                },
-            }
-        }
-        let cells = match (keys, clock) {
-            (Some(keys), _) => Cells::Keys { codes: keys.codes, names: keys.names },
-            (None, Some(clock)) => Cells::Times { clock: settled(clock, &times), values: times },
-            (None, None) => Cells::Numbers(numbers),
-        };
-        (cells, error)
-    }
-}
-
-/// Stamps, most of which share their date with the one before.
-#[derive(Default)]
-struct Times {
-    values: Vec<i64>,
-    clock: Option<Clock>,
-    date: [u8; 10],
-    midnight: i64,
-}
-
-impl Times {
-    /// `2016-07-01 00:15:00` where the date is that of the row before and the clock is settled.
-    #[inline]
-    fn same_day(&self, field: &[u8]) -> Option<i64> {
-        let field: &[u8; 19] = field.try_into().ok()?;
-        if self.clock != Some(Clock::Local) || field[..10] != self.date || !matches!(field[10], b' ' | b'T') {
-            return None;
-        }
-        let digits = [field[11], field[12], field[14], field[15], field[17], field[18]].map(|b| b.wrapping_sub(b'0'));
-        let [h, hh, m, mm, s, ss] = digits.map(i64::from);
-        let (hour, minute, second) = (10 * h + hh, 10 * m + mm, 10 * s + ss);
-        let right = digits.iter().all(|d| *d < 10)
-            && field[13] == b':'
-            && field[16] == b':'
-            && hour < 24
-            && minute < 60
-            && second < 60;
-        right.then_some(self.midnight + (hour * 3600 + minute * 60 + second) * 1_000_000)
-    }
-
-    #[inline]
-    fn push(&mut self, field: &[u8]) -> Result<(), String> {
-        if let Some(t) = self.same_day(field) {
-            self.values.push(t);
-            return Ok(());
-        }
-        let stamp = parse_time(field).map_err(|e| e.to_string())?;
-        self.clock = join_clock(self.clock, stamp.kind).map_err(|e| format!("`{}`: {e}", shown(field)))?;
-        if let (Some(date), Clock::Local) = (field.first_chunk(), stamp.kind) {
-            const DAY: i64 = 86_400_000_000;
-            self.date = *date;
-            self.midnight = stamp.value - stamp.value.rem_euclid(DAY);
-        }
-        self.values.push(stamp.value);
-        Ok(())
-    }
-}
-
-impl<'a> Part<'a> {
-    fn new(heads: &'a [Head], plan: &'a [Option<(usize, As)>], wanted: &[(usize, As)], bytes: &[u8]) -> Self {
-        let line_bytes = bytes.iter().take(4096).position(|b| *b == b'\n').unwrap_or(4096).max(1);
-        let rows = bytes.len() / line_bytes + 1;
-        let cells = wanted
-            .iter()
-            .map(|(_, what)| match what {
-                As::Number => Partial::Numbers(Vec::with_capacity(rows)),
-                As::Time => Partial::Times(Times { values: Vec::with_capacity(rows), ..Times::default() }),
-                As::Key | As::Text => Partial::Keys(Keys::default()),
-            })
-            .collect();
-        Self {
-            heads,
-            plan,
-            cells,
-            n_rows: 0,
-            line: 0,
-            next_line: None,
-            jumps: Vec::new(),
-            pending: Vec::new(),
-            row_usable: true,
-            rows_left_out: false,
-            problems: Problems::default(),
-        }
-    }
-
-    #[cold]
-    fn complain(&mut self, kind: ProblemKind, index: usize, message: String) {
-        let mut problem = Problem::new(kind, message).column(&self.heads[index].name);
-        problem.line = Some(self.line);
-        self.pending.push(problem);
-    }
-
-    #[cold]
-    fn bad_time(&mut self, index: usize, field: &[u8], error: String) {
-        self.row_usable = false;
-        let message = match is_missing_mark(field.trim_ascii()) {
-            true => "the time is missing".to_owned(),
-            false => error,
-        };
-        self.complain(ProblemKind::UnparsableTime, index, message);
-    }
-}
-
-impl Sink for Part<'_> {
-    #[inline]
-    fn row_start(&mut self, line: u64) {
-        self.line = line;
-    }
-
-    #[inline]
-    fn field(&mut self, index: usize, field: &[u8]) {
-        let Some(Some((slot, what))) = self.plan.get(index) else { return };
-        match &mut self.cells[*slot] {
-            Partial::Numbers(values) => {
-                let value = parse_number(field);
-                values.push(value);
-                if value.is_nan() && is_unreadable(value) {
-                    self.complain(ProblemKind::UnparsableNumber, index, number_message(field));
-                }
-            }
-            Partial::Times(times) => {
-                if let Err(message) = times.push(field) {
-                    self.bad_time(index, field, message);
-                }
-            }
-            Partial::Keys(keys) => {
-                let name = field.trim_ascii();
-                match what {
-                    As::Text if is_missing_mark(name) => keys.codes.push(NO_NAME),
-                    As::Key if name.is_empty() => {
-                        self.row_usable = false;
-                        self.complain(ProblemKind::MissingId, index, "the name of the series is missing".to_owned());
-                    }
-                    _ => {
-                        let code = keys.code(name);
-                        keys.codes.push(code);
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn row_end(&mut self, fields: usize) -> bool {
-        if fields != self.plan.len() {
-            self.pending.clear();
-            self.row_usable = false;
-            let message = format!("the row has {fields} fields, the header has {}", self.plan.len());
-            let mut problem = Problem::new(ProblemKind::RaggedRow, message);
-            problem.line = Some(self.line);
-            self.pending.push(problem);
-        }
-        for problem in self.pending.drain(..) {
-            self.problems.push_with(problem.kind, Severity::Error, || problem);
-        }
-        if !self.row_usable {
-            self.row_usable = true;
-            self.rows_left_out = true;
-            self.cells.iter_mut().for_each(|cells| cells.truncate(self.n_rows));
-            return true;
-        }
-        if self.next_line != Some(self.line) {
-            self.jumps.push((self.n_rows, self.line));
-        }
-        self.next_line = Some(self.line + 1);
-        self.n_rows += 1;
-        true
     }
 }
 
@@ -554,6 +334,40 @@ mod tests {
         let error = open("ds,y\n\"2020,1\n").err().unwrap();
         assert!(error.to_string().contains("line 2: a quote is opened"), "{error}");
         assert_eq!(open(",y\n0,1\n").unwrap().1[0].name, "column_1");
+    }
+
+    #[test]
+    fn large_files_are_read_share_by_share_and_alike() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large.csv");
+        let rows = |n: usize, odd: &str| {
+            let mut text = String::from("id,ds,y\n");
+            for i in 0..n {
+                let (d, h) = (1 + i / 24 % 28, i % 24);
+                text += &format!("series {},2020-{:02}-{d:02} {h:02}:15:00,{i}.25\n", i / 40_000, 1 + i / 672 % 12);
+                if i == n - 10_000 {
+                    text += odd;
+                }
+            }
+            text
+        };
+        let wanted = [(0, As::Key), (1, As::Time), (2, As::Number)];
+        for (odd, quoted) in [("\nbad\n", false), ("\"quoted\",2020-01-01,1\n", true)] {
+            let text = rows(300_000, odd);
+            assert!(text.len() > 10 << 20);
+            std::fs::write(&path, &text).unwrap();
+            let mut table = super::super::table::Table::open(&path).unwrap();
+            let large = table.read(&wanted).unwrap();
+            let whole = read(&text, &wanted);
+            assert_eq!((&large.cells, &large.places, &large.problems), (&whole.cells, &whole.places, &whole.problems));
+            assert_eq!((large.n_rows, large.problems.is_empty()), (300_000 + usize::from(quoted), quoted));
+        }
+        let mut bytes = rows(300_000, "").into_bytes();
+        let at = bytes.len() - 100;
+        bytes[at] = 0xff;
+        std::fs::write(&path, bytes).unwrap();
+        let error = super::super::table::Table::open(&path).unwrap().read(&wanted).unwrap_err();
+        assert!(matches!(error, DataError::NotUtf8 { line: 299_998.., .. }), "{error}");
     }
 
     #[test]

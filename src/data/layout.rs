@@ -11,6 +11,8 @@ use super::table::{ColumnKind, Head, Table};
 pub(super) const ID: &str = "unique_id";
 const TIME: &str = "ds";
 const TARGET: &str = "y";
+/// The target where there is no `y` and more than one column of numbers.
+const CLOSE: &str = "close";
 
 /// Names under which plain counters are taken for the time.
 const COUNTERS: &[&str] =
@@ -206,6 +208,11 @@ fn find_target(table: &Table, free: &dyn Fn(usize) -> bool, notices: &mut Vec<St
             Ok(only)
         }
         [] => Err(no_numbers(table)),
+        // A table of prices (open, high, low, close, volume): the closing price is what is forecast.
+        _ if names.contains(&CLOSE) => {
+            notices.push(format!("target is `{CLOSE}`, of {} columns of numbers (--target names another)", names.len()));
+            Ok(columns[names.iter().position(|n| *n == CLOSE).unwrap_or(0)])
+        }
         _ => {
             let message = format!("{} columns hold numbers: {}", names.len(), listed(&names, 12));
             Err(table.place.layout(message, "choose one with --target, several with --targets A,B or --targets all"))
@@ -230,6 +237,13 @@ mod tests {
     use super::super::source::from_bytes;
     use super::*;
     use crate::error::Advise;
+
+    #[test]
+    fn prices_are_forecast_by_their_close() {
+        let found = roles("ds,open,close,volume\n2020-01-01,1,2,3\n2020-01-02,1,2,3\n", DataConfig::default()).unwrap();
+        assert_eq!(found.targets, [2]);
+        assert!(found.notices.iter().any(|n| n.contains("target is `close`")), "{:?}", found.notices);
+    }
 
     fn roles(text: &str, config: DataConfig) -> Result<Roles, DataError> {
         let source = from_bytes(Place { path: "f".into() }, text.as_bytes().to_vec(), false)?;
@@ -272,8 +286,8 @@ mod tests {
         assert_eq!(roles("ds,x,y\n1,2,3\n", config()).unwrap().targets, [2]);
         let r = roles("date,passengers\n1949-01-01,112\n", config()).unwrap();
         assert_eq!((r.targets, r.notices[0].as_str()), (vec![1], "target is `passengers`, the only column of numbers"));
-        let text = message("date,open,close\n2020-01-01,1,2\n", config());
-        assert!(text.contains("2 columns hold numbers: `open`, `close`") && text.contains("--targets all"), "{text}");
+        let text = message("date,open,shut\n2020-01-01,1,2\n", config());
+        assert!(text.contains("2 columns hold numbers: `open`, `shut`") && text.contains("--targets all"), "{text}");
         assert!(message("date,name\n2020-01-01,x\n", config()).contains("no column holds numbers"));
         assert!(message("date;v\n2020-01-01;1,5\n", config()).contains("decimal comma"));
     }

@@ -46,8 +46,7 @@ pub(super) struct Text {
 /// The part of a large file that is read share by share.
 pub(super) struct Rest {
     pub path: PathBuf,
-    /// Where in the file the text begins (after a byte order mark), and the rest of it.
-    pub text_from: u64,
+    /// Where in the file it begins; a line begins there.
     pub from: u64,
     pub to: u64,
 }
@@ -129,7 +128,7 @@ fn large_text(path: &Path, file: &mut File, bytes: &mut Vec<u8>, len: u64) -> io
     let Some(end) = bytes.iter().rposition(|b| *b == b'\n').filter(|_| plain) else { return Ok(None) };
     let bom = if bytes.starts_with(UTF8_BOM) { UTF8_BOM.len() } else { 0 };
     let Ok(start) = std::str::from_utf8(&bytes[bom..=end]) else { return Ok(None) };
-    let rest = Rest { path: path.to_owned(), text_from: bom as u64, from: end as u64 + 1, to: len };
+    let rest = Rest { path: path.to_owned(), from: end as u64 + 1, to: len };
     Ok(Some(Text { start: start.to_owned(), rest: Some(rest) }))
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::Experiment;
 use crate::error::{InvalidSetting, nearest};
 use crate::loss::LossConfig;
-use crate::train::{OptimizerKind, ScheduleConfig};
+use crate::train::{Keep, OptimizerKind, ScheduleConfig};
 use crate::window::WindowScaler;
 
 /// A named set of settings.
@@ -51,10 +51,11 @@ impl Preset {
                 train.gradient_clip = 0.0;
                 train.batch_size = 256;
                 train.max_steps = Some(1000);
-                train.steps_per_epoch = Some(100);
+                train.steps_per_epoch = Some(200);
                 train.lr = 3e-4;
                 train.schedule = ScheduleConfig::Step { step_size: None, gamma: 0.5 };
                 train.patience = 0;
+                train.keep = Keep::Last;
             }
             Self::ShortSeries => {
                 model.input_horizons = 3;

@@ -156,9 +156,12 @@ impl Loss {
             LossConfig::Mse | LossConfig::Rmse => (d.clone() * d, weights),
             LossConfig::Mape => (d.abs(), weights * reciprocal(y.abs())),
             LossConfig::Smape => {
+                // 1 / s as r (2 - s r) with the constant r = 1 / s: the same value, and the slope -r² without burn's
+                // gradient of a division, whose reciprocal ndarray gives to 14 bits only.
                 let scale = y.abs() + y_hat.abs();
-                let nothing = scale.clone().lower_elem(ZERO);
-                (d.abs() / scale.mask_fill(nothing, 1.0), weights.mul_scalar(2.0))
+                let r = reciprocal(scale.clone().detach());
+                let share = d.abs() * r.clone() * (scale * r).neg().add_scalar(2.0);
+                (share, weights.mul_scalar(2.0))
             }
             LossConfig::Mase { season } => {
                 let length = insample_y.dims()[1];
@@ -184,7 +187,8 @@ impl Loss {
 /// `1 / x` for `x >= 0`, and 0 where `x` is 0.
 fn reciprocal<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     let nothing = x.clone().lower_elem(ZERO);
-    x.mask_fill(nothing.clone(), 1.0).recip().mask_fill(nothing, 0.0)
+    // Divided, because the reciprocal of some backends is approximate.
+    (x.ones_like() / x.mask_fill(nothing.clone(), 1.0)).mask_fill(nothing, 0.0)
 }
 
 #[cfg(test)]
@@ -306,6 +310,48 @@ mod tests {
                     let gradient = y_hat.grad(&value.backward()).unwrap().into_data().to_vec::<f32>().unwrap();
                     assert!(gradient.iter().all(|g| *g == 0.0), "{}: {gradient:?}", config.name());
                     assert!(number(value) < 1e-12);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn gradients_of_relative_losses_are_right_to_rounding() {
+        use crate::random::{Purpose, Stream};
+        on_backend!(|B, device| {
+            const ROWS: usize = 8;
+            const STEPS: usize = 50;
+            let mut stream = Stream::new(5, Purpose::Synthetic, &[]);
+            let mut draw = || (0..ROWS * STEPS).map(|_| stream.normal() as f32).collect::<Vec<f32>>();
+            let (y, y_hat) = (draw(), draw());
+            let plane = |v: &[f32]| Tensor::<B, 2>::from_data(TensorData::new(v.to_vec(), [ROWS, STEPS]), &device);
+            let n = (ROWS * STEPS) as f64;
+            type Slope = fn(f64, f64, f64) -> f64;
+            let naive: f64 = (1..STEPS).map(|t| f64::from((y[t] - y[t - 1]).abs())).sum::<f64>() / (STEPS - 1) as f64;
+            let slopes: [(LossConfig, Slope); 4] = [
+                (LossConfig::Rmse, |y, f, loss| (f - y) / loss),
+                (LossConfig::Mape, |y, f, _| (f - y).signum() / y.abs()),
+                (LossConfig::Smape, |y, f, _| {
+                    let s = y.abs() + f.abs();
+                    2.0 * ((f - y).signum() / s - (f - y).abs() * f.signum() / (s * s))
+                }),
+                (LossConfig::Mase { season: 1 }, |y, f, naive| (f - y).signum() / naive),
+            ];
+            for (config, slope) in slopes {
+                let loss = Loss::new(config.clone(), None, STEPS, STEPS).unwrap();
+                let forecast = plane(&y_hat).reshape([ROWS, STEPS, 1]).require_grad();
+                let value = loss.forward(plane(&y), forecast.clone(), plane(&y).ones_like(), plane(&y));
+                let gradient = forecast.grad(&value.clone().backward()).unwrap();
+                let gradient = gradient.into_data().to_vec::<f32>().unwrap();
+                let extra = if config == LossConfig::Rmse { number(value) } else { naive };
+                // The naive error is that of the first window only.
+                for i in 0..STEPS {
+                    let (y, f) = (f64::from(y[i]), f64::from(y_hat[i]));
+                    let want = slope(y, f, extra) / n;
+                    let off = (f64::from(gradient[i]) - want).abs();
+                    // The symmetric one is the difference of two terms, which cancel where y and its forecast differ in sign.
+                    let terms = want.abs() + 1.0 / (n * (y.abs() + f.abs()));
+                    assert!(off < 3e-6 * terms, "{} step {i}: {} and {want}", config.name(), gradient[i]);
                 }
             }
         });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sums::{Layout, Spread, Sums};
+use super::sums::{Layout, Pair, Spread, Sums};
 use super::{nan_as_null, ratio};
 
 /// The metrics of a group of pairs. Undefined ones are NaN, written to files as null. Formulas: see [`crate::metric`].
@@ -156,9 +156,9 @@ impl Scores {
     /// # Panics
     /// If there is no such series or step.
     pub fn add(&mut self, series: usize, step: usize, y: f64, y_hat: f64) {
-        let per_season = self.per_season[series];
-        self.steps[step].push(y, y_hat, per_season);
-        self.series[series].push(y, y_hat, per_season);
+        let pair = Pair::of(y, y_hat, self.per_season[series]);
+        self.steps[step].take(&pair);
+        self.series[series].take(&pair);
         if !y.is_nan() && !y_hat.is_nan() {
             self.series[series].push_spread(&Spread::of(std::iter::once(y)));
         }
@@ -177,8 +177,9 @@ impl Scores {
         let of_series = &mut self.series[series];
         let point = || outputs.iter().skip(self.layout.point).step_by(width).copied();
         for ((sums, y), f) in self.steps.iter_mut().zip(y).zip(point()) {
-            sums.push(*y, f, per_season);
-            of_series.push(*y, f, per_season);
+            let pair = Pair::of(*y, f, per_season);
+            sums.take(&pair);
+            of_series.take(&pair);
         }
         if !self.layout.quantiles.is_empty() {
             for ((sums, y), row) in self.steps.iter_mut().zip(y).zip(outputs.chunks_exact(width)) {

@@ -84,6 +84,49 @@ impl Layout {
     }
 }
 
+/// What a value and its forecast add to sums, worked out once for the series and for the step.
+pub(super) enum Pair {
+    /// The value was never observed.
+    NoTarget,
+    /// There is no forecast for the value.
+    NoForecast,
+    /// Both are there.
+    Scored {
+        /// Forecast minus value.
+        error: f64,
+        /// `abs(error / y)`; infinite or NaN where `y` is 0.
+        percent: f64,
+        /// Symmetric share, 0 to 2.
+        symmetric: f64,
+        /// `abs(y)`.
+        size: f64,
+        /// `abs(error)` over the scale of its series; NaN where there is no scale.
+        in_seasons: f64,
+    },
+}
+
+impl Pair {
+    /// `per_season` is 1 / scale of the scaled error, NaN where there is none.
+    #[inline]
+    pub fn of(y: f64, f: f64, per_season: f64) -> Self {
+        if y.is_nan() {
+            return Self::NoTarget;
+        }
+        if f.is_nan() {
+            return Self::NoForecast;
+        }
+        let (error, size) = (f - y, y.abs());
+        let abs = error.abs();
+        Self::Scored {
+            error,
+            percent: abs / size,
+            symmetric: symmetric_share(y, f),
+            size,
+            in_seasons: abs * per_season,
+        }
+    }
+}
+
 impl Spread {
     pub fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (mut sum, mut n) = (0.0, 0u64);
@@ -121,33 +164,32 @@ impl Sums {
         }
     }
 
-    /// Takes one pair. `per_season` is 1 / scale of the scaled error, NaN where there is none.
+    /// Takes one pair.
     #[inline]
-    pub(super) fn push(&mut self, y: f64, f: f64, per_season: f64) {
-        if y.is_nan() {
-            self.missing_targets += 1;
-            return;
-        }
-        if f.is_nan() {
-            self.missing_forecasts += 1;
-            return;
-        }
-        let e = f - y;
-        let abs = e.abs();
-        self.n += 1;
-        self.abs += abs;
-        self.square += e * e;
-        self.signed += e;
-        self.max = self.max.max(abs);
-        self.symmetric += symmetric_share(y, f);
-        self.size += y.abs();
-        if y != 0.0 {
-            self.percent += abs / y.abs();
-            self.n_percent += 1;
-        }
-        if !per_season.is_nan() {
-            self.in_seasons += abs * per_season;
-            self.n_in_seasons += 1;
+    pub(super) fn take(&mut self, pair: &Pair) {
+        match *pair {
+            Pair::NoTarget => self.missing_targets += 1,
+            Pair::NoForecast => self.missing_forecasts += 1,
+            Pair::Scored { error, percent, symmetric, size, in_seasons } => {
+                let abs = error.abs();
+                self.n += 1;
+                self.abs += abs;
+                self.square += error * error;
+                self.signed += error;
+                if abs > self.max {
+                    self.max = abs;
+                }
+                self.symmetric += symmetric;
+                self.size += size;
+                if size != 0.0 {
+                    self.percent += percent;
+                    self.n_percent += 1;
+                }
+                if !in_seasons.is_nan() {
+                    self.in_seasons += in_seasons;
+                    self.n_in_seasons += 1;
+                }
+            }
         }
     }
 

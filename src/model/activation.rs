@@ -54,8 +54,14 @@ impl Activation {
     pub(crate) fn apply<B: Backend>(self, x: Tensor<B, 2>, slope: Option<Tensor<B, 1>>) -> Tensor<B, 2> {
         match self {
             Activation::Relu => activation::relu(x),
-            // burn's own softplus takes exp(x), which overflows from 89 on.
-            Activation::Softplus => activation::log_sigmoid(x.neg()).neg(),
+            // Value log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)) and slope 1 / (1 + exp(-x)), each on its own: burn's
+            // softplus takes exp(x), which overflows from 89 on, and the gradient of its logarithm takes a reciprocal
+            // that ndarray gives to 14 bits only.
+            Activation::Softplus => {
+                let at = x.clone().detach();
+                let value = activation::relu(at.clone()) + at.clone().abs().neg().exp().log1p();
+                (x - at.clone()) * activation::sigmoid(at) + value
+            }
             Activation::Tanh => activation::tanh(x),
             // burn's own selu takes exp(x) of positive x too, whose infinite gradient turns into NaN.
             Activation::Selu => {
@@ -75,6 +81,15 @@ impl Activation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn softplus_has_its_slope_at_zero() {
+        on_backend!(|B, device| {
+            let x = Tensor::<B, 2>::zeros([1, 1], &device).require_grad();
+            let gradient = x.grad(&Activation::Softplus.apply(x.clone(), None).sum().backward()).unwrap();
+            assert_eq!(gradient.into_data().to_vec::<f32>().unwrap(), [0.5]);
+        });
+    }
 
     #[test]
     fn values_and_slopes_at_ordinary_and_extreme_points() {

@@ -106,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn nearest_rounds_as_the_reference_does() {
+        // 23 * 14 / 46 is 7, but 23 times the float32 ratio is just below it.
+        let m = InterpolationMode::Nearest.matrix(14, 46);
+        assert_eq!((m[6 * 46 + 23], m[7 * 46 + 23]), (1.0, 0.0));
+    }
+
+    #[test]
     fn cubic_matches_hand_worked_weights() {
         // Step 1 of 3 -> 6 lies at 0.25: taps at distance 1.25, 0.25, 0.75, 1.75.
         let m = InterpolationMode::Cubic.matrix(3, 6);

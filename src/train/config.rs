@@ -7,6 +7,17 @@ use super::optimizer::OptimizerKind;
 use super::schedule::ScheduleConfig;
 use crate::error::InvalidSetting;
 
+/// Which weights a run ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// Those of the epoch with the lowest validation loss.
+    #[default]
+    Best,
+    /// Those of the last step: what a schedule that lowers the learning rate ends in, as the reference keeps them.
+    Last,
+}
+
 /// Settings of the trainer (`[train]` in TOML).
 ///
 /// | name | default | range | purpose |
@@ -27,6 +38,7 @@ use crate::error::InvalidSetting;
 /// | `val_windows` | 20000 | 0 is all | validation windows, evenly spaced where there are more |
 /// | `patience` | 10 | 0 is off | validations without improvement before training stops |
 /// | `min_delta` | 1e-4 | >= 0 | the least improvement that counts |
+/// | `keep` | best | best, last | which weights a run ends with |
 /// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
 /// | `seed` | 1 | | of weights, window draws and dropout |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +76,8 @@ pub struct TrainConfig {
     pub patience: usize,
     /// The least improvement of the validation loss that counts.
     pub min_delta: f64,
+    /// Which weights a run ends with.
+    pub keep: Keep,
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
@@ -90,6 +104,7 @@ impl Default for TrainConfig {
             val_windows: 20_000,
             patience: 10,
             min_delta: 1e-4,
+            keep: Keep::Best,
             horizon_weight: None,
             seed: 1,
         }

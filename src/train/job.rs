@@ -130,7 +130,7 @@ impl Default for Watch {
     }
 }
 
-/// What a run brought.
+/// What a run brought. The epoch that was kept is the best one, or the last (see [`Keep`](super::Keep)).
 #[derive(Debug)]
 pub struct Trained<B: burn::tensor::backend::Backend> {
     /// The network with the weights of the best epoch.
@@ -226,9 +226,10 @@ impl TrainJob {
         let widths: usize =
             self.network.mlp_units.iter().map(|[a, b]| a + b).sum::<usize>() + 3 * (shape.input_size + shape.horizon);
         let blocks = self.network.n_blocks.iter().sum::<usize>();
-        let floats = 6 * n_parameters + 3 * batch_size.min(index.len()) * blocks * widths;
+        // Numbers, not counts: with settings that no machine could run their product is beyond any count.
+        let floats = 6.0 * n_parameters as f64 + 3.0 * batch_size.min(index.len()) as f64 * (blocks * widths) as f64;
         let columns = 2 + self.panel.hist_exog.len() + self.panel.futr_exog.len();
-        let bytes = 4 * floats + 8 * columns * self.panel.n_rows();
+        let bytes = 4.0 * floats + 8.0 * (columns * self.panel.n_rows()) as f64;
         Ok(Plan {
             train_windows: index.len(),
             val_windows: val_index.len(),
@@ -236,8 +237,8 @@ impl TrainJob {
             epochs,
             steps_per_epoch,
             total_steps,
-            passes: (total_steps * batch_size.min(index.len())) as f64 / index.len() as f64,
-            expected_mb: 30.0 + bytes as f64 / 1e6,
+            passes: total_steps as f64 * batch_size.min(index.len()) as f64 / index.len() as f64,
+            expected_mb: 30.0 + bytes / 1e6,
             notices,
             index: Arc::new(index),
             val_index: Arc::new(val_index),
@@ -287,6 +288,7 @@ impl TrainJob {
                 min_delta: self.config.min_delta,
                 gradient_clip: self.config.gradient_clip,
                 has_validation: plan.val_windows > 0,
+                keep: self.config.keep,
                 loss,
             },
             observer: Mutex::new(watch.observer.unwrap_or_else(|| watch.dashboard.observer())),

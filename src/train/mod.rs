@@ -28,7 +28,7 @@ mod strategy;
 mod trainee;
 
 pub use clip::{clip_global_norm, global_norm};
-pub use config::TrainConfig;
+pub use config::{Keep, TrainConfig};
 pub use error::TrainError;
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};

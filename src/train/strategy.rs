@@ -18,6 +18,7 @@ use burn::train::{
 
 use super::TrainError;
 use super::clip::clip_global_norm;
+use super::config::Keep;
 use super::optimizer::Optimizer;
 use super::progress::Observer;
 use super::schedule::Schedule;
@@ -39,10 +40,11 @@ pub(super) struct LoopPlan {
     /// 0 is off.
     pub gradient_clip: f64,
     pub has_validation: bool,
+    pub keep: Keep,
     pub loss: Loss,
 }
 
-/// The epoch that is to be kept.
+/// The epoch whose weights are to be kept.
 #[derive(Debug, Clone)]
 pub(super) struct Best<B: AutodiffBackend> {
     pub record: EpochRecord,
@@ -237,6 +239,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
                 o.steps = step;
                 o.history.push(record);
                 let better = match (&o.best, record.val_loss) {
+                    _ if self.plan.keep == Keep::Last => true,
                     (Some(best), Some(loss)) => best.record.val_loss.is_none_or(|b| loss < b),
                     // Without validation rows the last epoch is the best one that is known.
                     (Some(_), None) => !self.plan.has_validation,
@@ -247,7 +250,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
                 }
                 better
             });
-            observer.on_epoch(&record, self.plan.epochs, best);
+            observer.on_epoch(&record, self.plan.epochs, best && self.plan.keep == Keep::Best);
             if let Some(loss) = record.val_loss {
                 if loss < reference - self.plan.min_delta {
                     (reference, stale) = (loss, 0);

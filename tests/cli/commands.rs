@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::tool::{Folder, column, daily, day, keys, rows};
+use crate::tool::{Folder, column, keys, rows};
 
 #[test]
 fn inspect_tells_what_is_in_a_file() {
@@ -140,7 +140,6 @@ fn help_and_version_end_well() {
 fn a_closed_pipe_is_no_failure() {
     use std::process::{Command, Stdio};
     let folder = Folder::new();
-    folder.write("s.csv", daily(3000));
     let mut child = Command::new(env!("CARGO_BIN_EXE_nhits"))
         .args(["data", "generate", "sine", "--n", "20000"])
         .current_dir(folder.path(""))
@@ -150,5 +149,5 @@ fn a_closed_pipe_is_no_failure() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{}", day(0));
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }

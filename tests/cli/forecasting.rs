@@ -88,6 +88,13 @@ fn covariates_of_every_kind_reach_the_forecast() {
     // Inside the data, what lies ahead is there already.
     let back = folder.ok("predict --model model.st --data x.csv --window 10 --quiet").stdout;
     assert_eq!(rows(&back).len(), 9);
+    // An origin near the end: what lies ahead is partly in the data, partly in the file.
+    let near = folder.ok("predict --model model.st --data x.csv --future f.csv --window 2 --quiet").stdout;
+    let earlier: String = ["A", "B"].iter().flat_map(|id| (0..48).map(move |i| line(id, i))).collect();
+    folder.write("cut.csv", format!("unique_id,ds,y,rain,weekday\n{earlier}"));
+    folder.write("ahead.csv", future(48, 1));
+    let cut = folder.ok("predict --model model.st --data cut.csv --future ahead.csv --quiet").stdout;
+    assert_eq!(column(&near, "NHITS"), column(&cut, "NHITS"));
     folder.write("static.csv", "unique_id,area\nB,2\nA,9\n");
     let moved = folder.ok("predict --model model.st --data x.csv --future f.csv --quiet").stdout;
     assert_ne!(column(&forecast, "NHITS")[..4], column(&moved, "NHITS")[..4], "the static value matters");

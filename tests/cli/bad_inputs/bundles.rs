@@ -4,13 +4,22 @@ use serde_json::json;
 
 use super::{Bad, bad};
 use crate::bundles::{Parts, file};
-use crate::tool::model_bytes;
+use crate::tool::{Folder, TINY, model_bytes, panel};
 
 /// The tiny model with something changed.
 fn model_with(change: impl FnOnce(&mut Parts)) -> Vec<u8> {
     let mut parts = Parts::of(model_bytes());
     change(&mut parts);
     parts.bytes()
+}
+
+/// A model with a static covariate.
+fn model_with_static() -> Parts {
+    let folder = Folder::new();
+    folder.write("x.csv", panel(&[("A", 40), ("B", 40)]));
+    folder.write("t.csv", "unique_id,area\nA,3\nB,5\n");
+    folder.ok(&format!("train --data x.csv --static t.csv {TINY}"));
+    Parts::of(&folder.read("model.st"))
 }
 
 pub fn table() -> Vec<Bad> {
@@ -158,5 +167,18 @@ pub fn table() -> Vec<Bad> {
             &["x.st", "`series.ids`", "JSON"],
         )
         .with("x.st", model_with(|p| p.poke("series.ids", b"{"))),
+        bad(
+            "static scale 0",
+            "predict --model x.st --data s.csv",
+            "bad-tensor",
+            &["x.st", "`series.stat`", "scale of 0", "> 0"],
+        )
+        .with("x.st", {
+            let mut parts = model_with_static();
+            let mut pair = parts.tensor("series.stat").to_vec();
+            pair[8..16].copy_from_slice(&0f64.to_le_bytes());
+            parts.poke("series.stat", &pair);
+            parts.bytes()
+        }),
     ]
 }

@@ -169,9 +169,9 @@ pub fn table() -> Vec<Bad> {
             "several numbers, no target",
             "train --data x.csv TINY",
             "unclear-layout",
-            &["`open`, `close`", "--target"],
+            &["`open`, `shut`", "--target"],
         )
-        .with("x.csv", "ds,open,close\n2020-01-01,1,2\n2020-01-02,1,2\n"),
+        .with("x.csv", "ds,open,shut\n2020-01-01,1,2\n2020-01-02,1,2\n"),
         bad(
             "absent target",
             "train --data s.csv TINY --target yy",

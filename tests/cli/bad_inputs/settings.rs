@@ -260,7 +260,13 @@ pub fn table() -> Vec<Bad> {
             "invalid-setting",
             &["season = 12", "12"],
         ),
-        bad("threads 0", "train --data s.csv TINY --threads 0", "invalid-setting", &["--threads = 0", "at least 1"]),
+        bad("threads 0", "train --data s.csv TINY --threads 0", "invalid-setting", &["--threads = 0", "1 to 1024"]),
+        bad(
+            "threads beyond any machine",
+            "backends --threads 99999999999",
+            "invalid-setting",
+            &["99999999999", "1 to 1024"],
+        ),
         bad("unknown device", "train --data s.csv TINY --device tpu", "usage", &["'tpu'", "gpu:N"]),
         bad(
             "gpu of a CPU backend",

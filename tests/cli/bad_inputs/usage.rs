@@ -36,6 +36,12 @@ pub fn table() -> Vec<Bad> {
             &["folder is a folder", "--output"],
         ),
         bad(
+            "bundle in a file",
+            "train --data s.csv --horizon 4 --output s.csv/m.st",
+            "output",
+            &["s.csv/m.st", "s.csv is a file", "--output"],
+        ),
+        bad(
             "kind of synthetic series",
             "data generate sinus --output x.csv",
             "unknown-synthetic-kind",

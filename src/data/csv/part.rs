@@ -1,0 +1,279 @@
+//! One share of the rows read into columns, and the shares joined.
+
+use crate::calendar::{CalendarError, Clock};
+
+use super::super::Severity;
+use super::super::number::{is_missing_mark, is_unreadable, number_message, parse_number, parse_time, shown};
+use super::super::problems::{Problem, ProblemKind, Problems};
+use super::super::table::{As, Cells, Head, Keys, NO_NAME, join_clock, settled};
+use super::scan::Sink;
+
+/// One share of the rows, read into columns.
+pub(super) struct Part<'a> {
+    heads: &'a [Head],
+    plan: &'a [Option<(usize, As)>],
+    pub(super) cells: Vec<Partial>,
+    pub(super) n_rows: usize,
+    line: u64,
+    pub(super) next_line: Option<u64>,
+    pub(super) jumps: Vec<(usize, u64)>,
+    /// Problems of the row that is being read: a ragged row has only that one.
+    pending: Vec<Problem>,
+    row_usable: bool,
+    pub(super) rows_left_out: bool,
+    pub(super) problems: Problems,
+}
+
+pub(super) enum Partial {
+    Numbers(Vec<f64>),
+    Times(Times),
+    Keys(Keys),
+}
+
+impl Partial {
+    fn truncate(&mut self, n: usize) {
+        match self {
+            Partial::Numbers(values) => values.truncate(n),
+            Partial::Times(times) => times.values.truncate(n),
+            Partial::Keys(keys) => keys.codes.truncate(n),
+        }
+    }
+
+    /// One column of all shares, and why its times do not go together.
+    pub(super) fn join(parts: Vec<Partial>, what: As, n_rows: usize) -> (Cells, Option<CalendarError>) {
+        let mut error = None;
+        let mut numbers = Vec::new();
+        let mut times = Vec::new();
+        let mut clock = None;
+        let mut keys: Option<Keys> = None;
+        for part in parts {
+            match part {
+                Partial::Numbers(values) if numbers.is_empty() && values.len() == n_rows => numbers = values,
+                Partial::Numbers(values) => {
+                    numbers.reserve_exact(n_rows - numbers.len());
+                    numbers.extend_from_slice(&values);
+                }
+                Partial::Times(part) => {
+                    times.reserve_exact(n_rows - times.len());
+                    times.extend_from_slice(&part.values);
+                    match part.clock.map(|next| join_clock(clock, next)) {
+                        Some(Ok(joined)) => clock = joined,
+                        Some(Err(e)) => error = Some(e),
+                        None => {}
+                    }
+                }
+                Partial::Keys(part) => match &mut keys {
+                    None => keys = Some(part),
+                    Some(keys) => {
+                        let renamed: Vec<u32> = part.names.iter().map(|n| keys.code(n.as_bytes())).collect();
+                        keys.codes.reserve_exact(n_rows - keys.codes.len());
+                        let new = part.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME));
+                        keys.codes.extend(new);
+                    }
+                },
+            }
+        }
+        let cells = match what {
+            As::Number => Cells::Numbers(numbers),
+            As::Time => Cells::Times { clock: settled(clock.unwrap_or(Clock::Date), &times), values: times },
+            As::Key | As::Text => {
+                let keys = keys.unwrap_or_default();
+                Cells::Keys { codes: keys.codes, names: keys.names }
+            }
+        };
+        (cells, error)
+    }
+}
+
+/// Stamps, most of which share their date with the one before.
+#[derive(Default)]
+pub(super) struct Times {
+    values: Vec<i64>,
+    clock: Option<Clock>,
+    date: [u8; 10],
+    midnight: i64,
+}
+
+impl Times {
+    /// `2016-07-01 00:15:00` where the date is that of the row before and the clock is settled.
+    #[inline]
+    fn same_day(&self, field: &[u8]) -> Option<i64> {
+        let field: &[u8; 19] = field.try_into().ok()?;
+        if self.clock != Some(Clock::Local) || field[..10] != self.date || !matches!(field[10], b' ' | b'T') {
+            return None;
+        }
+        let digits = [field[11], field[12], field[14], field[15], field[17], field[18]].map(|b| b.wrapping_sub(b'0'));
+        let [h, hh, m, mm, s, ss] = digits.map(i64::from);
+        let (hour, minute, second) = (10 * h + hh, 10 * m + mm, 10 * s + ss);
+        let right = digits.iter().all(|d| *d < 10)
+            && field[13] == b':'
+            && field[16] == b':'
+            && hour < 24
+            && minute < 60
+            && second < 60;
+        right.then_some(self.midnight + (hour * 3600 + minute * 60 + second) * 1_000_000)
+    }
+
+    #[inline]
+    fn push(&mut self, field: &[u8]) -> Result<(), String> {
+        if let Some(t) = self.same_day(field) {
+            self.values.push(t);
+            return Ok(());
+        }
+        let stamp = parse_time(field).map_err(|e| e.to_string())?;
+        self.clock = join_clock(self.clock, stamp.kind).map_err(|e| format!("`{}`: {e}", shown(field)))?;
+        if let (Some(date), 19, Clock::Local | Clock::Date) = (field.first_chunk(), field.len(), stamp.kind) {
+            const DAY: i64 = 86_400_000_000;
+            self.date = *date;
+            self.midnight = stamp.value - stamp.value.rem_euclid(DAY);
+        }
+        self.values.push(stamp.value);
+        Ok(())
+    }
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn new(
+        heads: &'a [Head],
+        plan: &'a [Option<(usize, As)>],
+        wanted: &[(usize, As)],
+        bytes: &[u8],
+    ) -> Self {
+        let line_bytes = bytes.iter().take(4096).position(|b| *b == b'\n').unwrap_or(4096).max(1);
+        let rows = bytes.len() / line_bytes + 1;
+        let cells = wanted
+            .iter()
+            .map(|(_, what)| match what {
+                As::Number => Partial::Numbers(Vec::with_capacity(rows)),
+                As::Time => Partial::Times(Times { values: Vec::with_capacity(rows), ..Times::default() }),
+                As::Key | As::Text => Partial::Keys(Keys::default()),
+            })
+            .collect();
+        Self {
+            heads,
+            plan,
+            cells,
+            n_rows: 0,
+            line: 0,
+            next_line: None,
+            jumps: Vec::new(),
+            pending: Vec::new(),
+            row_usable: true,
+            rows_left_out: false,
+            problems: Problems::default(),
+        }
+    }
+
+    #[cold]
+    fn complain(&mut self, kind: ProblemKind, index: usize, message: String) {
+        let mut problem = Problem::new(kind, message).column(&self.heads[index].name);
+        problem.line = Some(self.line);
+        self.pending.push(problem);
+    }
+
+    #[cold]
+    fn bad_time(&mut self, index: usize, field: &[u8], error: String) {
+        self.row_usable = false;
+        let message = match is_missing_mark(field.trim_ascii()) {
+            true => "the time is missing".to_owned(),
+            false => error,
+        };
+        self.complain(ProblemKind::UnparsableTime, index, message);
+    }
+}
+
+impl Sink for Part<'_> {
+    #[inline]
+    fn row_start(&mut self, line: u64) {
+        self.line = line;
+    }
+
+    #[inline]
+    fn field(&mut self, index: usize, field: &[u8]) {
+        let Some(Some((slot, what))) = self.plan.get(index) else { return };
+        match &mut self.cells[*slot] {
+            Partial::Numbers(values) => {
+                let value = parse_number(field);
+                values.push(value);
+                if value.is_nan() && is_unreadable(value) {
+                    self.complain(ProblemKind::UnparsableNumber, index, number_message(field));
+                }
+            }
+            Partial::Times(times) => {
+                if let Err(message) = times.push(field) {
+                    self.bad_time(index, field, message);
+                }
+            }
+            Partial::Keys(keys) => {
+                let name = field.trim_ascii();
+                match what {
+                    As::Text if is_missing_mark(name) => keys.codes.push(NO_NAME),
+                    As::Key if name.is_empty() => {
+                        self.row_usable = false;
+                        self.complain(ProblemKind::MissingId, index, "the name of the series is missing".to_owned());
+                    }
+                    _ => {
+                        let code = keys.code(name);
+                        keys.codes.push(code);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn row_end(&mut self, fields: usize) -> bool {
+        if fields != self.plan.len() {
+            self.pending.clear();
+            self.row_usable = false;
+            let message = format!("the row has {fields} fields, the header has {}", self.plan.len());
+            let mut problem = Problem::new(ProblemKind::RaggedRow, message);
+            problem.line = Some(self.line);
+            self.pending.push(problem);
+        }
+        for problem in self.pending.drain(..) {
+            self.problems.push_with(problem.kind, Severity::Error, || problem);
+        }
+        if !self.row_usable {
+            self.row_usable = true;
+            self.rows_left_out = true;
+            self.cells.iter_mut().for_each(|cells| cells.truncate(self.n_rows));
+            return true;
+        }
+        if self.next_line != Some(self.line) {
+            self.jumps.push((self.n_rows, self.line));
+        }
+        self.next_line = Some(self.line + 1);
+        self.n_rows += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_of_one_day_read_as_each_alone() {
+        let good = [
+            "2020-01-01 00:00:00",
+            "2020-01-01 10:20:30",
+            "2020-01-01T23:59:59",
+            "2020-01-02 00:00:00",
+            "2020-01-02 01:00:00",
+        ];
+        let mut times = Times::default();
+        good.iter().for_each(|text| times.push(text.as_bytes()).unwrap());
+        let alone: Vec<i64> = good.iter().map(|text| parse_time(text.as_bytes()).unwrap().value).collect();
+        assert_eq!(times.values, alone);
+        for bad in [
+            "2020-01-02 24:00:00",
+            "2020-01-02 01:60:00",
+            "2020-01-02 0x:00:00",
+            "2020-01-02 01-00:00",
+            "2020-01-02 01:00:0:",
+        ] {
+            assert!(times.push(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}
