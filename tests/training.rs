@@ -60,7 +60,14 @@ fn job(config: TrainConfig) -> TrainJob {
 }
 
 fn few_steps() -> TrainConfig {
-    TrainConfig { epochs: 6, steps_per_epoch: Some(10), batch_size: 16, lr: 3e-3, patience: 0, ..TrainConfig::default() }
+    TrainConfig {
+        epochs: 6,
+        steps_per_epoch: Some(10),
+        batch_size: 16,
+        lr: 3e-3,
+        patience: 0,
+        ..TrainConfig::default()
+    }
 }
 
 /// One step over the same batch with one worker and with three: loss and gradient norm.
@@ -287,16 +294,21 @@ impl Job for AllGradients {
         let net = NHits::<B>::new(&network(0.0).check().unwrap(), 5, &device);
         let before: Vec<_> = net.valid().tensors();
         let loss = Loss::new(LossConfig::Mae, None, 24, 6).unwrap();
-        let trainee =
-            Trainee::new(net, StepSettings { loss, workers: Workers::new(2).unwrap(), seed: 0 });
+        let trainee = Trainee::new(net, StepSettings { loss, workers: Workers::new(2).unwrap(), seed: 0 });
         let panel = Arc::new(panel(100));
-        let index =
-            WindowIndex::new(&panel, &[0..100, 0..100], &WindowRules::evaluate(WindowShape { input_size: 24, horizon: 6 }))
-                .unwrap();
+        let index = WindowIndex::new(
+            &panel,
+            &[0..100, 0..100],
+            &WindowRules::evaluate(WindowShape { input_size: 24, horizon: 6 }),
+        )
+        .unwrap();
         let scalers = Arc::new(ColumnScalers::none(&panel));
         let batcher = WindowBatcher::new(panel, &index, scalers, WindowScaler::Standard).unwrap();
         let windows: Vec<_> = index.windows().take(64).collect();
-        let out = TrainStep::step(&trainee, TrainInput { batch: batcher.gather(&windows).into_tensors::<B>(&device), step: 0 });
+        let out = TrainStep::step(
+            &trainee,
+            TrainInput { batch: batcher.gather(&windows).into_tensors::<B>(&device), step: 0 },
+        );
         let grads: GradientsParams = out.grads;
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::new(OptimizerKind::Adam));
         let after = optimizer.step(1e-3, trainee, grads).valid().net.tensors();

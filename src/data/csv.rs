@@ -8,16 +8,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::calendar::{CalendarError, Clock};
+use crate::calendar::CalendarError;
 
 use self::part::{Part, Partial};
 use self::scan::{SHARE_BYTES, Sink, count_lines, read_share, scan, share_lines};
-use super::Severity;
 use super::error::{DataError, Place};
-use super::number::{is_missing_mark, is_unreadable, number_message, parse_number, parse_time, shown};
+use super::number::{is_missing_mark, is_unreadable, parse_number, parse_time};
 use super::problems::{Problem, ProblemKind, Problems};
 use super::source::{Rest, Text, read_whole};
-use super::table::{As, Cells, Columns, Guess, Head, Keys, NO_NAME, Places, join_clock, settled};
+use super::table::{As, Cells, Columns, Guess, Head, Places};
 
 /// Rows from which the kinds of the columns are guessed.
 const SAMPLE_ROWS: usize = 1000;

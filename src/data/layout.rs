@@ -210,7 +210,8 @@ fn find_target(table: &Table, free: &dyn Fn(usize) -> bool, notices: &mut Vec<St
         [] => Err(no_numbers(table)),
         // A table of prices (open, high, low, close, volume): the closing price is what is forecast.
         _ if names.contains(&CLOSE) => {
-            notices.push(format!("target is `{CLOSE}`, of {} columns of numbers (--target names another)", names.len()));
+            notices
+                .push(format!("target is `{CLOSE}`, of {} columns of numbers (--target names another)", names.len()));
             Ok(columns[names.iter().position(|n| *n == CLOSE).unwrap_or(0)])
         }
         _ => {

@@ -53,7 +53,7 @@ impl Evaluation {
     /// Judges `network` and every [baseline](baseline::all) on the same windows.
     ///
     /// # Errors
-    /// What [`judge`] says.
+    /// What [`judge()`] says.
     pub fn run(
         panel: &Panel,
         protocol: &Protocol,

@@ -12,7 +12,7 @@
 //!   -> Evaluation: the network's Judged beside the baselines', as JSON or as a table
 //! ```
 //!
-//! [`judge`] streams: it holds one batch of forecasts and sums per series and per step, however many windows there are.
+//! [`judge()`] streams: it holds one batch of forecasts and sums per series and per step, however many windows there are.
 
 pub mod baseline;
 mod error;

@@ -21,8 +21,8 @@
 //! | [`adjusted_r2`] | `1 - (1 - r2) (n - 1) / (n - p - 1)` | 1 | none |
 //! | [`explained_variance`] | `1 - var e / var y`: like r2, but blind to a constant bias | 1 | none |
 //! | [`directional_accuracy`] | share of `t` with `sign(y[t] - y[t-1]) = sign(y_hat[t] - y[t-1])` | 1 | share |
-//! | [`quantile`] (pinball) | `mean max(q e, (q - 1) e)` | 0 | of `y` |
-//! | [`mqloss`] | mean of [`quantile`] over the quantiles | 0 | of `y` |
+//! | [`quantile()`] (pinball) | `mean max(q e, (q - 1) e)` | 0 | of `y` |
+//! | [`mqloss`] | mean of [`quantile()`] over the quantiles | 0 | of `y` |
 //! | [`crps_samples`] | `mean (mean abs(x_i - y) - mean abs(x_i - x_j) / 2)` | 0 | of `y` |
 //! | [`coverage`] | share of `lo <= y <= hi` | the level | share |
 //! | [`interval_width`] | `mean (hi - lo)` | narrow | of `y` |

@@ -21,7 +21,7 @@ pub(super) fn pinball(y: f64, f: f64, q: f64) -> f64 {
     (q * e).max((q - 1.0) * e)
 }
 
-/// Mean of [`quantile`] over several quantiles. `y_hat` holds `quantiles.len()` forecasts per observed value, row-major
+/// Mean of [`quantile()`] over several quantiles. `y_hat` holds `quantiles.len()` forecasts per observed value, row-major
 /// `[n, Q]`. Twice this, with evenly spread quantiles, approaches the CRPS. NaN without a pair or a quantile.
 ///
 /// The reference's training loss of the same name sums over quantiles, so it is `Q` times as large.

@@ -21,12 +21,10 @@ fn column<T: DataType>(group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, values
     writer.close().unwrap();
 }
 
+type WriteGroup<'a> = &'a dyn Fn(&mut SerializedRowGroupWriter<'_, Vec<u8>>);
+
 /// A file with the given schema, one row group per call of `groups`.
-fn file(
-    schema: &str,
-    compression: Compression,
-    groups: &[&dyn Fn(&mut SerializedRowGroupWriter<'_, Vec<u8>>)],
-) -> Vec<u8> {
+fn file(schema: &str, compression: Compression, groups: &[WriteGroup<'_>]) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();

@@ -165,13 +165,8 @@ pub fn table() -> Vec<Bad> {
             .with("x.csv", "from,to,y\n2020-01-01,2020-01-02,1\n2020-01-02,2020-01-03,2\n"),
         bad("no time column", "train --data x.csv TINY", "unclear-layout", &["no column reads as time", "--time-col"])
             .with("x.csv", "name,y\na,1.5\nb,2.5\n"),
-        bad(
-            "several numbers, no target",
-            "train --data x.csv TINY",
-            "unclear-layout",
-            &["`open`, `shut`", "--target"],
-        )
-        .with("x.csv", "ds,open,shut\n2020-01-01,1,2\n2020-01-02,1,2\n"),
+        bad("several numbers, no target", "train --data x.csv TINY", "unclear-layout", &["`open`, `shut`", "--target"])
+            .with("x.csv", "ds,open,shut\n2020-01-01,1,2\n2020-01-02,1,2\n"),
         bad(
             "absent target",
             "train --data s.csv TINY --target yy",
