@@ -69,7 +69,7 @@ impl Folder {
     /// The binary, ready to run here; it is killed when it hangs.
     pub fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nhits"));
-        command.current_dir(self.0.path()).args(args.split_whitespace()).timeout(Duration::from_secs(60));
+        command.current_dir(self.0.path()).args(args.split_whitespace()).timeout(Duration::from_secs(180));
         command
     }
 
