@@ -39,7 +39,7 @@ impl<B: Backend> Forecaster for Network<'_, B> {
         if panel.n_rows() != self.bound.panel().n_rows() || panel.ids != self.bound.panel().ids {
             return Err("the model is bound to another panel".into());
         }
-        let values = self.bound.at(windows);
+        let values = self.bound.at(windows)?;
         if values.len() != out.len() {
             return Err(format!("the network gave {} values, {} were asked for", values.len(), out.len()).into());
         }

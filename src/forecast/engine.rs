@@ -11,7 +11,9 @@ use crate::calendar::Clock;
 use crate::data::{Column, Panel};
 use crate::model::NHits;
 use crate::transform::SeriesScaler;
-use crate::window::{ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowIndex, WindowRules, WindowShape};
+use crate::window::{
+    ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules, WindowShape,
+};
 use crate::workers::Workers;
 
 /// Windows that one worker computes at once; more would only take more memory.
@@ -165,8 +167,20 @@ impl<B: Backend> OnPanel<'_, B> {
     }
 
     /// Forecasts `windows`, whose future covariates are in the panel: `[windows, H, Q]` row-major, in original units.
-    pub fn at(&self, windows: &[Window]) -> Vec<f64> {
-        self.forecast(windows, &|part| Ok(self.batcher.gather(part))).unwrap_or_default()
+    ///
+    /// # Errors
+    /// When a window is not one of the panel's.
+    pub fn at(&self, windows: &[Window]) -> Result<Vec<f64>, ForecastError> {
+        let panel = self.batcher.panel();
+        for w in windows {
+            let (s, origin) = (w.series as usize, w.origin as usize);
+            let rows = if s < panel.n_series() { panel.len_of(s) } else { 0 };
+            if origin == 0 || origin > rows {
+                let series = panel.ids.get(s).cloned().unwrap_or_else(|| format!("number {s}"));
+                return Err(WindowError::Origin { series, origin, rows }.into());
+            }
+        }
+        self.forecast(windows, &|part| Ok(self.batcher.gather(part)))
     }
 
     /// Forecasts the steps that follow the data of each series, from `back` rows before its end (0 is the end).
@@ -200,7 +214,7 @@ impl<B: Backend> OnPanel<'_, B> {
         // Where every target row is in the data, its covariates are too.
         let inside = windows.iter().all(|w| w.origin as usize + shape.horizon <= panel.len_of(w.series as usize));
         let values = if future.is_empty() && inside {
-            self.at(&windows)
+            self.at(&windows)?
         } else {
             self.forecast(&windows, &|part| self.batcher.gather_ahead(part, future).map_err(ForecastError::from))?
         };
