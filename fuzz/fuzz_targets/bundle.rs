@@ -34,8 +34,8 @@ impl Job for Forecast<'_> {
 fn panel() -> Arc<Panel> {
     static PANEL: OnceLock<Arc<Panel>> = OnceLock::new();
     let make = || {
-        let time = (0..30).map(|i| (18_262 + i) * 86_400_000_000).collect();
-        let y = (0..30).map(|i| f64::from(i * 7 % 11)).collect();
+        let time = (0..30i64).map(|i| (18_262 + i) * 86_400_000_000).collect();
+        let y = (0..30i32).map(|i| f64::from(i * 7 % 11)).collect();
         let freq = "D".parse().expect("a frequency");
         Arc::new(Panel::new(vec!["A".into()], vec![0, 30], time, Clock::Date, freq, y, "y".into()))
     };
