@@ -3,6 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+/// The first and last letters of the name of a file that is being written.
+const TEMPORARY: (&str, &str) = (".nhits-", ".tmp");
+
+/// Whether a file of this name is what a crash left of a write.
+pub fn is_litter(name: &str) -> bool {
+    name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+}
+
 /// Writes `path` through `write`; on any error, or a crash at any moment, the old file (or none) is still there.
 ///
 /// The temporary file lies in the same folder, so the rename is atomic; the folder is created when it is missing and
@@ -20,7 +28,7 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(named)?;
-    let mut file = tempfile::Builder::new().prefix(".nhits-").suffix(".tmp").tempfile_in(folder).map_err(named)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder).map_err(named)?;
     {
         let mut out = io::BufWriter::new(file.as_file_mut());
         write(&mut out).map_err(named)?;

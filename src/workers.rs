@@ -1,4 +1,4 @@
-//! Worker threads for tensor work: one single-threaded pool each, so that products inside a worker stay in it.
+//! Worker threads for tensor work: one pool each, so that products inside a worker stay in it.
 //!
 //! Two cores that each compute half of a batch are faster than two cores that share every product: element-wise work
 //! and the optimizer's glue run in parallel too, and no product waits for the slower half of a split.
@@ -21,6 +21,23 @@ impl Workers {
     pub fn new(n: usize) -> Result<Self, ThreadPoolBuildError> {
         let pools = (0..n.max(1))
             .map(|i| ThreadPoolBuilder::new().num_threads(1).thread_name(move |_| format!("nhits-worker-{i}")).build())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { pools: pools.into() })
+    }
+
+    /// Workers for `shares` parts of a work that together have `threads` threads: no more of them than threads, and
+    /// more than one thread in each where there are more threads than parts.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn sharing(threads: usize, shares: usize) -> Result<Self, ThreadPoolBuildError> {
+        let (threads, shares) = (threads.max(1), shares.max(1));
+        let n = shares.min(threads);
+        let pools = (0..n)
+            .map(|i| {
+                let size = threads * (i + 1) / n - threads * i / n;
+                ThreadPoolBuilder::new().num_threads(size).thread_name(move |t| format!("nhits-worker-{i}-{t}")).build()
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { pools: pools.into() })
     }
@@ -85,6 +102,19 @@ mod tests {
             x * x
         });
         assert_eq!(squares, (0..20u64).map(|x| x * x).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn threads_are_shared_out_and_never_exceeded() {
+        let sizes = |threads, shares| {
+            let workers = Workers::sharing(threads, shares).unwrap();
+            workers.pools.iter().map(|p| p.current_num_threads()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(1, 4), [1]);
+        assert_eq!(sizes(2, 4), [1, 1]);
+        assert_eq!(sizes(7, 2), [3, 4]);
+        let order = Workers::sharing(1, 4).unwrap().map(vec![1, 2, 3, 4], |i, x| (i, x));
+        assert_eq!(order, [(0, 1), (1, 2), (2, 3), (3, 4)]);
     }
 
     #[test]

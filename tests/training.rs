@@ -87,7 +87,7 @@ impl Job for SharedStep {
         [1, 3]
             .map(|n| {
                 let loss = Loss::new(self.0.clone(), None, 24, 6).unwrap();
-                let settings = StepSettings { loss, workers: Workers::new(n).unwrap(), seed: 9 };
+                let settings = StepSettings { loss, workers: Workers::new(n).unwrap(), shares: n, seed: 9 };
                 let trainee = Trainee::new(net.clone(), settings);
                 let batch = batcher.gather(&windows).into_tensors::<B>(&device);
                 let mut out = TrainStep::step(&trainee, TrainInput { batch, step: 4 });
@@ -125,7 +125,7 @@ impl Job for Overfit {
         let windows: Vec<_> = index.windows().filter(|w| w.origin >= 24).step_by(7).take(8).collect();
         let config = NHitsConfig { mlp_units: vec![[64, 64]; 2], ..network(0.0) }.check().unwrap();
         let loss = Loss::new(LossConfig::Mse, None, 24, 6).unwrap();
-        let settings = StepSettings { loss, workers: Workers::new(1).unwrap(), seed: 9 };
+        let settings = StepSettings { loss, workers: Workers::new(1).unwrap(), shares: 1, seed: 9 };
         let mut trainee = Trainee::new(NHits::<B>::new(&config, 5, &device), settings);
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::new(OptimizerKind::Adam));
         let (mut first, mut last) = (None, 0.0);
@@ -173,7 +173,7 @@ impl Job for WholeRun {
         let scalers = Arc::new(trained.series.scalers.clone());
         let batcher = WindowBatcher::new(job.panel.clone(), &index, scalers, job.window_scaler).unwrap();
         let loss = Loss::new(job.loss.clone(), None, 24, 6).unwrap();
-        let settings = StepSettings { loss, workers: Workers::new(1).unwrap(), seed: 0 };
+        let settings = StepSettings { loss, workers: Workers::new(1).unwrap(), shares: 1, seed: 0 };
         let bits = trained.net.tensors().iter().flat_map(|t| t.data.iter().map(|v| v.to_bits())).collect();
         let trainee = Trainee::new(trained.net, settings);
         let windows: Vec<_> = index.windows().collect();
@@ -294,7 +294,7 @@ impl Job for AllGradients {
         let net = NHits::<B>::new(&network(0.0).check().unwrap(), 5, &device);
         let before: Vec<_> = net.valid().tensors();
         let loss = Loss::new(LossConfig::Mae, None, 24, 6).unwrap();
-        let trainee = Trainee::new(net, StepSettings { loss, workers: Workers::new(2).unwrap(), seed: 0 });
+        let trainee = Trainee::new(net, StepSettings { loss, workers: Workers::new(2).unwrap(), shares: 2, seed: 0 });
         let panel = Arc::new(panel(100));
         let index = WindowIndex::new(
             &panel,

@@ -51,6 +51,10 @@ pub enum StoppedBy {
     EarlyStopping,
     /// The user asked (Ctrl-C, or `q` in the dashboard).
     Interrupted,
+    /// The time allowed was over.
+    TimeLimit,
+    /// A callback asked.
+    Callback,
 }
 
 /// What one epoch brought.
@@ -64,10 +68,16 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// Mean absolute error of the training windows, on the scale of the per-series scaler.
     pub train_mae: f64,
+    /// Root mean squared error of the training windows, on that scale; 0 in files of versions that did not record it.
+    #[serde(default)]
+    pub train_rmse: f64,
     /// Validation loss, if the epoch was validated.
     pub val_loss: Option<f64>,
     /// Mean absolute error of the validation windows, on the scale of the per-series scaler.
     pub val_mae: Option<f64>,
+    /// Root mean squared error of the validation windows, on that scale.
+    #[serde(default)]
+    pub val_rmse: Option<f64>,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
     /// Seconds that the epoch took, validation included; 0 in a saved bundle.

@@ -72,7 +72,7 @@ impl DemoArgs {
         let run = Run::on(experiment, read, &session)?;
         out.note(format!("{}\n", run.announcement(&taken)));
         let dashboard = if out.quiet { Dashboard::None } else { Dashboard::Auto };
-        let watch = Watch { dashboard, observer: None, interrupter: stop_on_ctrl_c()? };
+        let watch = Watch { dashboard, interrupter: stop_on_ctrl_c()?, ..Watch::default() };
         let (bundle, outcome) = session.on_backend(Training { run: &run, watch })??;
         if let Some(error) = outcome.failed {
             return Err(error.into());

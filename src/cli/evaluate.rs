@@ -12,7 +12,6 @@ use super::flags::{DataFlags, SplitFlags};
 use super::output::check_file;
 use super::predict::data_like;
 use super::session::Session;
-use super::train::resolve_split;
 use crate::atomic_file::write_atomic;
 use crate::bundle::Bundle;
 use crate::data::{Panel, Read, SplitSpec, read_panel};
@@ -88,7 +87,7 @@ impl EvaluateArgs {
         })?;
         let Read { panel, notices, .. } = read_panel(&config)?;
         notices.iter().for_each(|n| session.output.note(n));
-        let splits = resolve_split(&split, &panel)?;
+        let splits = split.resolve_all(&panel)?;
         let mut protocol = Protocol::new(
             manifest.model.input_size,
             manifest.model.horizon,

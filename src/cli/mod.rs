@@ -13,6 +13,7 @@ mod predict;
 mod session;
 mod train;
 mod train_flags;
+mod watch_flags;
 
 use std::process::ExitCode;
 

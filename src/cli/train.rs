@@ -14,11 +14,12 @@ use super::config::ExperimentArgs;
 use super::error::CliError;
 use super::output::check_file;
 use super::session::{Session, peak_rss_mb};
+use super::watch_flags::{WatchFlags, Watched};
 use crate::atomic_file::write_atomic;
 use crate::bundle::{Bundle, EpochRecord, StoppedBy};
-use crate::data::{Panel, Read, SeriesSplit, SplitSpec, read_panel};
+use crate::data::{Panel, Read, SeriesSplit, read_panel};
 use crate::experiment::Experiment;
-use crate::train::{Dashboard, Plan, Provenance, TrainError, TrainJob, Trained, Watch, WindowChoice};
+use crate::train::{Plan, Provenance, TrainError, TrainJob, Trained, Watch};
 
 /// Flags of `nhits train`.
 #[derive(Debug, Args)]
@@ -34,22 +35,11 @@ pub(super) struct TrainArgs {
     /// Number of the GPU to train on (short for --device gpu:N)
     #[arg(long, value_name = "N")]
     gpu: Option<usize>,
-    /// auto (a progress bar in a terminal, lines elsewhere), tui (burn's dashboard), plain or none
-    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = dashboard)]
-    dashboard: Dashboard,
+    #[command(flatten)]
+    watching: WatchFlags,
     /// Print what would be done, and stop
     #[arg(long)]
     dry_run: bool,
-}
-
-fn dashboard(text: &str) -> Result<Dashboard, String> {
-    match text {
-        "auto" => Ok(Dashboard::Auto),
-        "tui" => Ok(Dashboard::Tui),
-        "plain" => Ok(Dashboard::Plain),
-        "none" => Ok(Dashboard::None),
-        _ => Err("expected auto, tui, plain or none".to_string()),
-    }
 }
 
 /// A run with its data read and its settings resolved.
@@ -72,32 +62,7 @@ impl Run {
 
     /// The same for data that was read already.
     pub fn on(mut experiment: Experiment, data: Read, session: &Session) -> Result<Self, CliError> {
-        experiment.check()?;
-        let panel = Arc::new(data.panel.clone());
-        let splits = resolve_split(&experiment.split, &panel)?;
-        let columns = [panel.hist_exog.len(), panel.futr_exog.len(), panel.stat_exog.len()];
-        let mut lengths: Vec<usize> = splits.iter().map(|s| s.train.len()).collect();
-        lengths.sort_unstable();
-        let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0);
-        let network =
-            experiment.model.network(experiment.loss.n_outputs(), columns, Some((usual, panel.freq.season())));
-        // What was left to follow from the data is written down with the rest.
-        experiment.model.input_size = Some(network.input_size);
-        let job = TrainJob {
-            panel,
-            splits,
-            network: network.check()?,
-            loss: experiment.loss.clone(),
-            scaler: experiment.transform.scaler,
-            window_scaler: experiment.transform.window_scaler,
-            windows: WindowChoice {
-                stride: experiment.window.stride,
-                min_input: experiment.window.min_input,
-                min_target: experiment.window.min_target,
-            },
-            config: experiment.train.clone(),
-            threads: session.n_threads(),
-        };
+        let job = experiment.job(Arc::new(data.panel.clone()), session.n_threads())?;
         let plan = job.plan()?;
         for notice in &plan.notices {
             session.output.note(notice);
@@ -162,11 +127,6 @@ impl Run {
     }
 }
 
-/// The rows of each part, with an error that names the flag.
-pub(super) fn resolve_split(spec: &SplitSpec, panel: &Panel) -> Result<Vec<SeriesSplit>, CliError> {
-    Ok(spec.resolve_all(panel)?)
-}
-
 /// Mean absolute error of the last value repeated over the validation windows, on the scale of the per-series scaler:
 /// comparable with the validation mae that training prints.
 fn naive_mae(panel: &Panel, splits: &[SeriesSplit], horizon: usize, plan: &Plan) -> Option<f64> {
@@ -205,6 +165,7 @@ impl Job for Training<'_> {
                 history: trained.history,
                 steps: trained.steps,
                 stopped_by: trained.stopped_by,
+                rollbacks: trained.rollbacks,
                 failed: trained.failed,
             },
         ))
@@ -217,6 +178,7 @@ pub(super) struct Outcome {
     pub history: Vec<EpochRecord>,
     pub steps: usize,
     pub stopped_by: StoppedBy,
+    pub rollbacks: usize,
     pub failed: Option<TrainError>,
 }
 
@@ -243,26 +205,31 @@ impl TrainArgs {
                     "expected_mb": plan.expected_mb, "backend": taken.backend, "device": taken.device.to_string()}),
             );
         }
+        let Watched { watch, gradients, resumed } =
+            self.watching.watch(&self.run_dir, stop_on_ctrl_c()?, &session.output)?;
         write_text(&self.run_dir.join("config.toml"), &run.experiment.to_toml()?)?;
-        let interrupter = stop_on_ctrl_c()?;
-        let dashboard =
-            if session.output.quiet && self.dashboard == Dashboard::Auto { Dashboard::None } else { self.dashboard };
-        let watch = Watch { dashboard, observer: None, interrupter };
         let trained_at = Instant::now();
         let (bundle, outcome) = session.on_backend(Training { run: &run, watch })??;
         let training_s = trained_at.elapsed().as_secs_f64();
         bundle.save(&bundle_path)?;
-        let lines: Vec<String> = outcome.history.iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
-        write_text(&self.run_dir.join("metrics.jsonl"), &format!("{}\n", lines.join("\n")))?;
+        if let Some(monitor) = &gradients {
+            let lines: Vec<String> = monitor.records().iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
+            write_text(&self.run_dir.join("gradients.jsonl"), &format!("{}\n", lines.join("\n")))?;
+        }
         let best = &outcome.best;
-        let windows = outcome.steps * run.job.config.batch_size.min(run.plan.train_windows);
+        let resumed_at = resumed.as_ref().map(|(_, step)| *step);
+        // Speed is that of this process; steps and epochs are those of the whole run.
+        let done = outcome.steps - resumed_at.unwrap_or(0).min(outcome.steps);
+        let batch = run.job.config.batch_size * run.job.config.accumulate;
+        let windows = done * batch.min(run.plan.train_windows);
         let value = json!({
             "bundle": bundle_path, "run_dir": self.run_dir, "backend": taken.backend, "device": taken.device.to_string(),
             "n_series": run.job.panel.n_series(), "n_windows": run.plan.train_windows, "n_parameters": run.plan.n_parameters,
             "steps": outcome.steps, "epochs": outcome.history.len(), "best_epoch": best.epoch, "train_loss": best.train_loss,
             "val_loss": best.val_loss, "val_mae": best.val_mae, "wall_s": began.elapsed().as_secs_f64(),
-            "steps_per_s": outcome.steps as f64 / training_s, "windows_per_s": windows as f64 / training_s,
-            "peak_rss_mb": peak_rss_mb(), "stopped_by": outcome.stopped_by,
+            "steps_per_s": done as f64 / training_s, "windows_per_s": windows as f64 / training_s,
+            "peak_rss_mb": peak_rss_mb(), "stopped_by": outcome.stopped_by, "resumed_at": resumed_at,
+            "rollbacks": outcome.rollbacks,
         });
         if let Some(error) = outcome.failed {
             let path = bundle_path.display();
@@ -277,6 +244,8 @@ impl TrainArgs {
             StoppedBy::Finished => "finished",
             StoppedBy::EarlyStopping => "stopped early",
             StoppedBy::Interrupted => "interrupted",
+            StoppedBy::TimeLimit => "out of time",
+            StoppedBy::Callback => "stopped by a callback",
         };
         session.output.result(
             format!(

@@ -6,7 +6,7 @@ use super::error::CliError;
 use crate::error::{InvalidSetting, nearest};
 use crate::experiment::Experiment;
 use crate::loss::LossConfig;
-use crate::train::{Keep, OptimizerKind, ScheduleConfig};
+use crate::train::{Keep, OnNan, OptimizerKind, ScheduleConfig};
 
 /// The network.
 #[derive(Debug, Clone, Default, Args)]
@@ -153,6 +153,21 @@ pub(super) struct TrainerFlags {
     /// The least improvement that counts [default: 1e-4]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub min_delta: Option<f64>,
+    /// Batches whose gradients make one step [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<usize>,
+    /// Validate and keep a moving average of the weights, with this decay (0.999)
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    pub ema: Option<f64>,
+    /// When a loss is not a number: stop, or rollback to the last good weights with half the rate [default: stop]
+    #[arg(long, value_name = "WHAT")]
+    pub on_nan: Option<String>,
+    /// End after so long: 90s, 10m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = super::watch_flags::seconds)]
+    pub max_time: Option<f64>,
+    /// Parts that a batch is computed in, side by side [default: 2]
+    #[arg(long, value_name = "N")]
+    pub shares: Option<usize>,
 }
 
 fn set<T: Clone>(to: &mut T, from: &Option<T>) {
@@ -332,6 +347,20 @@ impl TrainerFlags {
         set(&mut train.val_windows, &self.val_windows);
         set(&mut train.patience, &self.patience);
         set(&mut train.min_delta, &self.min_delta);
+        set(&mut train.accumulate, &self.accumulate);
+        set(&mut train.shares, &self.shares);
+        if self.ema.is_some() {
+            train.ema = self.ema;
+        }
+        if self.max_time.is_some() {
+            train.max_seconds = self.max_time;
+        }
+        match self.on_nan.as_deref() {
+            None => {}
+            Some("stop") => train.on_nan = OnNan::Stop,
+            Some("rollback") => train.on_nan = OnNan::Rollback,
+            Some(other) => return Err(unknown("--on-nan", other, &["stop", "rollback"])),
+        }
         match self.keep.as_deref() {
             None => {}
             Some("best") => train.keep = Keep::Best,

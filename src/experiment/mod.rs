@@ -7,14 +7,15 @@ mod model_section;
 mod preset;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataConfig, SplitSpec};
+use crate::data::{DataConfig, Panel, SplitSpec};
 use crate::error::{Advise, InvalidSetting};
 use crate::loss::LossConfig;
-use crate::train::TrainConfig;
+use crate::train::{TrainConfig, TrainJob, WindowChoice};
 use crate::transform::ScalerKind;
 use crate::window::WindowScaler;
 
@@ -119,6 +120,9 @@ pub enum ExperimentError {
     /// The loss's settings do not fit together.
     #[error(transparent)]
     Loss(#[from] crate::loss::LossError),
+    /// The series cannot be split as asked.
+    #[error(transparent)]
+    Split(#[from] crate::data::SplitError),
 }
 
 impl Advise for ExperimentError {
@@ -129,6 +133,7 @@ impl Advise for ExperimentError {
             Self::Setting(e) => e.kind(),
             Self::Model(e) => e.kind(),
             Self::Loss(e) => e.kind(),
+            Self::Split(e) => e.kind(),
         }
     }
 
@@ -141,6 +146,7 @@ impl Advise for ExperimentError {
             Self::Setting(e) => e.hint(),
             Self::Model(e) => e.hint(),
             Self::Loss(e) => e.hint(),
+            Self::Split(e) => e.hint(),
         }
     }
 }
@@ -205,6 +211,36 @@ impl Experiment {
             .network(self.loss.n_outputs(), [data.hist_exog.len(), data.futr_exog.len(), data.stat_exog.len()], None)
             .check()?;
         Ok(())
+    }
+}
+
+impl Experiment {
+    /// The training of this experiment on `panel`. What was left to follow from the data (the input size) is written
+    /// into the experiment, so that it says what was done.
+    ///
+    /// # Errors
+    /// A setting that is out of its range, or a split that the series are too short for.
+    pub fn job(&mut self, panel: Arc<Panel>, threads: usize) -> Result<TrainJob, ExperimentError> {
+        self.check()?;
+        let splits = self.split.resolve_all(&panel)?;
+        let columns = [panel.hist_exog.len(), panel.futr_exog.len(), panel.stat_exog.len()];
+        let mut lengths: Vec<usize> = splits.iter().map(|s| s.train.len()).collect();
+        lengths.sort_unstable();
+        let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0);
+        let network = self.model.network(self.loss.n_outputs(), columns, Some((usual, panel.freq.season())));
+        self.model.input_size = Some(network.input_size);
+        let WindowConfig { stride, min_input, min_target } = self.window;
+        Ok(TrainJob {
+            panel,
+            splits,
+            network: network.check()?,
+            loss: self.loss.clone(),
+            scaler: self.transform.scaler,
+            window_scaler: self.transform.window_scaler,
+            windows: WindowChoice { stride, min_input, min_target },
+            config: self.train.clone(),
+            threads,
+        })
     }
 }
 

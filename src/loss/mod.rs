@@ -13,23 +13,6 @@
 //! | `quantiles` | levels, quantiles, and the names of their columns |
 //! | `weighted` | [`Loss`]: the values, differentiable |
 
-/// Runs a test on the fastest backend that is compiled in, without naming it.
-#[cfg(test)]
-macro_rules! on_backend {
-    (|$backend:ident, $device:ident| $body:block) => {{
-        struct Body;
-        impl nhits_backends::Job for Body {
-            type Output = ();
-            fn run<$backend: burn::tensor::backend::AutodiffBackend>(
-                self,
-                _: &nhits_backends::Taken,
-                $device: $backend::Device,
-            ) $body
-        }
-        nhits_backends::with_backend(&nhits_backends::Choice::default(), Body).unwrap();
-    }};
-}
-
 mod config;
 mod quantiles;
 mod weighted;

@@ -1,6 +1,7 @@
 //! What the network receives: a batch of windows as tensors.
 
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 
 /// A batch of windows, already scaled, as the network reads it.
 ///
@@ -33,6 +34,19 @@ impl<B: Backend> ModelInput<B> {
             hist_exog: self.hist_exog.clone().map(|t| t.slice([start..end])),
             futr_exog: self.futr_exog.clone().map(|t| t.slice([start..end])),
             stat_exog: self.stat_exog.clone().map(|t| t.slice([start..end])),
+        }
+    }
+}
+
+impl<B: AutodiffBackend> ModelInput<B> {
+    /// The same batch for a network that is not trained.
+    pub fn inner(&self) -> ModelInput<B::InnerBackend> {
+        ModelInput {
+            insample_y: self.insample_y.clone().inner(),
+            insample_mask: self.insample_mask.clone().inner(),
+            hist_exog: self.hist_exog.clone().map(Tensor::inner),
+            futr_exog: self.futr_exog.clone().map(Tensor::inner),
+            stat_exog: self.stat_exog.clone().map(Tensor::inner),
         }
     }
 }

@@ -16,25 +16,6 @@
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `tensors` | weights by their neuralforecast names |
 
-/// Runs a test on the fastest backend that is compiled in, without naming it.
-#[cfg(test)]
-macro_rules! on_backend {
-    (|$backend:ident, $device:ident| $body:block) => {{
-        #[allow(unused_imports)]
-        use burn::tensor::ElementConversion;
-        struct Body;
-        impl nhits_backends::Job for Body {
-            type Output = ();
-            fn run<$backend: burn::tensor::backend::AutodiffBackend>(
-                self,
-                _: &nhits_backends::Taken,
-                $device: $backend::Device,
-            ) $body
-        }
-        nhits_backends::with_backend(&nhits_backends::Choice::default(), Body).unwrap();
-    }};
-}
-
 mod activation;
 mod basis;
 mod block;
@@ -53,7 +34,7 @@ pub use dropout::DropoutKey;
 pub use input::ModelInput;
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
-pub use tensors::{NamedTensor, TensorSpec};
+pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
 
 use crate::error::{Advise, InvalidSetting};
 

@@ -1,6 +1,6 @@
 //! Weights by their neuralforecast names, in its layout: made at random, read from a source, given out.
 
-use burn::module::Param;
+use burn::module::{Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -164,46 +164,89 @@ impl<B: Backend> NHits<B> {
 
     /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.
     pub fn tensors(&self) -> Vec<NamedTensor> {
-        self.named(&|weight| Some(to_host(weight.val())), &|vector| Some(to_host(vector.val())))
+        self.weights().into_iter().map(|(spec, weight)| spec.named(weight.to_vec())).collect()
     }
 
-    /// Names and lays out what `of_matrix` (in burn's `[in, out]`) and `of_vector` give for each weight; zeros for none.
-    fn named(
-        &self,
-        of_matrix: &dyn Fn(&Param<Tensor<B, 2>>) -> Option<Vec<f32>>,
-        of_vector: &dyn Fn(&Param<Tensor<B, 1>>) -> Option<Vec<f32>>,
-    ) -> Vec<NamedTensor> {
-        let mut specs = self.config.tensor_specs().into_iter();
-        let mut named = vec![];
-        let mut push = |data: Option<Vec<f32>>| {
-            let spec = specs.next().expect("there is a spec for each weight");
-            let n: usize = spec.shape.iter().product();
-            let data = data.unwrap_or_else(|| vec![0.0; n]);
-            let data = match spec.shape[..] {
-                [outputs, inputs] => transposed(&data, inputs, outputs),
-                _ => data,
-            };
-            named.push(NamedTensor { name: spec.name, shape: spec.shape, data });
-        };
+    /// All weights where they lie, with their `state_dict` names and shapes, in its order; a learnt slope appears once for
+    /// each of its activations.
+    pub fn weights(&self) -> Vec<(TensorSpec, Weight<'_, B>)> {
+        let mut weights = vec![];
         for block in &self.blocks {
             for (layer, linear) in block.hidden.iter().chain([&block.output]).enumerate() {
-                push(of_matrix(&linear.weight));
-                push(linear.bias.as_ref().and_then(of_vector));
+                weights.push(Weight::Matrix(&linear.weight));
+                weights.extend(linear.bias.as_ref().map(Weight::Vector));
                 if let Some(slope) = block.slope.as_ref().filter(|_| (1..block.hidden.len()).contains(&layer)) {
-                    push(of_vector(slope));
+                    weights.push(Weight::Vector(slope));
                 }
             }
         }
-        named
+        self.config.tensor_specs().into_iter().zip(weights).collect()
     }
+}
+
+/// A weight of a network where it lies.
+#[derive(Debug, Clone, Copy)]
+pub enum Weight<'a, B: Backend> {
+    /// A layer's weight, `[in, out]`: the transpose of what the `state_dict` has.
+    Matrix(&'a Param<Tensor<B, 2>>),
+    /// A bias or a learnt slope.
+    Vector(&'a Param<Tensor<B, 1>>),
+}
+
+impl<B: Backend> Weight<'_, B> {
+    /// The parameter's identifier, by which optimizers and gradients know it.
+    pub fn id(&self) -> ParamId {
+        match self {
+            Self::Matrix(param) => param.id,
+            Self::Vector(param) => param.id,
+        }
+    }
+
+    /// Where it lies.
+    pub fn device(&self) -> B::Device {
+        match self {
+            Self::Matrix(param) => param.val().device(),
+            Self::Vector(param) => param.val().device(),
+        }
+    }
+
+    /// The values in the layout of the `state_dict`, on the host.
+    pub fn to_vec(&self) -> Vec<f32> {
+        match self {
+            Self::Matrix(param) => state_dict_order(param.val()),
+            Self::Vector(param) => to_host(param.val()),
+        }
+    }
+}
+
+impl TensorSpec {
+    /// The tensor of this name and shape with the given row-major values.
+    pub fn named(self, data: Vec<f32>) -> NamedTensor {
+        NamedTensor { name: self.name, shape: self.shape, data }
+    }
+}
+
+/// The values of a layer's weight (or of something of its shape: a gradient, a moment), `[in, out]`, on the host in the
+/// `state_dict`'s `[out, in]`.
+pub fn state_dict_order<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
+    let [rows, columns] = tensor.dims();
+    transposed(&to_host(tensor), rows, columns)
 }
 
 impl<B: AutodiffBackend> NHits<B> {
     /// The gradients of all weights by the names of [`NHits::tensors`]; zeros where a weight took no part.
     pub fn gradients(&self, gradients: &B::Gradients) -> Vec<NamedTensor> {
-        self.named(&|weight| weight.val().grad(gradients).map(to_host), &|vector| {
-            vector.val().grad(gradients).map(to_host)
-        })
+        self.weights()
+            .into_iter()
+            .map(|(spec, weight)| {
+                let found = match weight {
+                    Weight::Matrix(param) => param.val().grad(gradients).map(state_dict_order),
+                    Weight::Vector(param) => param.val().grad(gradients).map(to_host),
+                };
+                let n = spec.shape.iter().product();
+                spec.named(found.unwrap_or_else(|| vec![0.0; n]))
+            })
+            .collect()
     }
 }
 
@@ -212,8 +255,8 @@ fn is_slope(config: &Checked, spec: &TensorSpec) -> bool {
     config.activation == Activation::PRelu && spec.shape == [1] && spec.name.ends_with(".weight")
 }
 
-/// The values of a tensor as float32 on the host.
-fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+/// The values of a tensor as float32 on the host, row-major.
+pub fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     let data = tensor.into_data().convert_dtype(DType::F32);
     data.into_vec().expect("the values were just made float32")
 }

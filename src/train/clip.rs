@@ -32,6 +32,11 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
     }
 }
 
+/// Multiplies the gradients of every parameter of `module` by `factor`.
+pub(super) fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, grads: &mut GradientsParams, factor: f64) {
+    module.visit(&mut Scale { grads, factor });
+}
+
 /// The Euclidean norm over all gradients of `module`.
 pub fn global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, grads: &GradientsParams) -> f64 {
     let mut visitor = SquareSum { grads, sum: 0.0 };
@@ -49,7 +54,7 @@ pub fn clip_global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
 ) -> f64 {
     let norm = global_norm::<B, M>(module, grads);
     if norm.is_finite() && norm > limit {
-        module.visit(&mut Scale { grads, factor: limit / (norm + 1e-6) });
+        scale::<B, M>(module, grads, limit / (norm + 1e-6));
     }
     norm
 }

@@ -18,6 +18,17 @@ pub enum Keep {
     Last,
 }
 
+/// What happens when a loss or a gradient is not a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// The run ends with the best weights so far, and an error says where it happened.
+    #[default]
+    Stop,
+    /// The run goes back to the last good weights and on from there with half the learning rate.
+    Rollback,
+}
+
 /// Settings of the trainer (`[train]` in TOML).
 ///
 /// | name | default | range | purpose |
@@ -39,6 +50,11 @@ pub enum Keep {
 /// | `patience` | 10 | 0 is off | validations without improvement before training stops |
 /// | `min_delta` | 1e-4 | >= 0 | the least improvement that counts |
 /// | `keep` | best | best, last | which weights a run ends with |
+/// | `accumulate` | 1 | 1..=10,000 | batches whose gradients make one step: as one batch of their sum, in less memory |
+/// | `ema` | none | 0 < ema < 1 | decay of a moving average of the weights, which is validated and kept instead of them |
+/// | `on_nan` | stop | stop, rollback | when a loss is not a number: end with the best weights, or go back and halve the rate |
+/// | `max_seconds` | none | > 0 | ends training after so long |
+/// | `shares` | 2 | 1..=64 | parts that a batch is computed in, side by side; the result depends on them, not on threads |
 /// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
 /// | `seed` | 1 | | of weights, window draws and dropout |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +94,18 @@ pub struct TrainConfig {
     pub min_delta: f64,
     /// Which weights a run ends with.
     pub keep: Keep,
+    /// Batches whose gradients make one step.
+    pub accumulate: usize,
+    /// Decay of a moving average of the weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// What happens when a loss is not a number.
+    pub on_nan: OnNan,
+    /// Ends training after so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_seconds: Option<f64>,
+    /// Parts that a batch is computed in.
+    pub shares: usize,
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
@@ -105,6 +133,11 @@ impl Default for TrainConfig {
             patience: 10,
             min_delta: 1e-4,
             keep: Keep::Best,
+            accumulate: 1,
+            ema: None,
+            on_nan: OnNan::Stop,
+            max_seconds: None,
+            shares: 2,
             horizon_weight: None,
             seed: 1,
         }
@@ -152,6 +185,18 @@ impl TrainConfig {
         }
         if !(self.min_delta.is_finite() && self.min_delta >= 0.0) {
             return bad("min_delta", &self.min_delta, "a finite number >= 0", "0 counts any improvement");
+        }
+        if !(1..=10_000).contains(&self.accumulate) {
+            return bad("accumulate", &self.accumulate, "1..=10000", "1 steps after every batch");
+        }
+        if let Some(ema) = self.ema.filter(|ema| !(*ema > 0.0 && *ema < 1.0)) {
+            return bad("ema", &ema, "0 < ema < 1", "0.999 is usual; leave it out to keep the weights themselves");
+        }
+        if let Some(seconds) = self.max_seconds.filter(|s| !(s.is_finite() && *s > 0.0)) {
+            return bad("max_seconds", &seconds, "a finite number > 0", "leave it out for no limit");
+        }
+        if !(1..=64).contains(&self.shares) {
+            return bad("shares", &self.shares, "1..=64", "2 is the default; more pay on many cores");
         }
         self.schedule.check()
     }

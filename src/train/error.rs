@@ -1,5 +1,6 @@
 //! What can go wrong in a training run.
 
+use super::checkpoint::CheckpointError;
 use crate::error::{Advise, InvalidSetting};
 use crate::loss::LossError;
 use crate::model::ModelError;
@@ -22,7 +23,7 @@ pub enum TrainError {
     #[error(transparent)]
     Window(#[from] WindowError),
     /// The loss is no longer a number.
-    #[error("the loss became {loss} at step {step} (epoch {epoch}); training stopped")]
+    #[error("the loss became {loss} at step {step} (epoch {epoch}){}", .window.as_ref().map(|w| format!(" on {w}")).unwrap_or_default())]
     NonFiniteLoss {
         /// The step, from 1.
         step: usize,
@@ -30,15 +31,20 @@ pub enum TrainError {
         epoch: usize,
         /// The loss.
         loss: f64,
+        /// The window that spoilt it, in words, if it is known.
+        window: Option<String>,
     },
     /// The gradient is no longer a number.
-    #[error("the gradient became infinite or NaN at step {step} (epoch {epoch}); training stopped")]
+    #[error("the gradient became infinite or NaN at step {step} (epoch {epoch})")]
     NonFiniteGradient {
         /// The step, from 1.
         step: usize,
         /// The epoch, from 1.
         epoch: usize,
     },
+    /// A checkpoint cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Worker threads cannot be started.
     #[error("cannot start {n} worker threads: {detail}")]
     Threads {
@@ -61,6 +67,7 @@ impl Advise for TrainError {
             Self::Window(e) => e.kind(),
             Self::NonFiniteLoss { .. } => "non-finite-loss",
             Self::NonFiniteGradient { .. } => "non-finite-gradient",
+            Self::Checkpoint(e) => e.kind(),
             Self::Threads { .. } => "threads",
             Self::Killed => "killed",
         }
@@ -73,9 +80,11 @@ impl Advise for TrainError {
             Self::Loss(e) => e.hint(),
             Self::Window(e) => e.hint(),
             Self::NonFiniteLoss { .. } | Self::NonFiniteGradient { .. } => Some(
-                "try a smaller --lr, --gradient-clip 1, or a scaler (--scaler standard, --window-scaler standard)"
+                "try a smaller --lr, --gradient-clip 1, --on-nan rollback, or a scaler (--scaler standard, --window-scaler \
+                 standard)"
                     .into(),
             ),
+            Self::Checkpoint(e) => e.hint(),
             Self::Threads { .. } => Some("give a smaller --threads".into()),
             Self::Killed => None,
         }

@@ -16,8 +16,9 @@ pub(super) struct Feed<B: Backend> {
 }
 
 impl<B: Backend> Feed<B> {
-    pub fn new(loader: Arc<dyn DataLoader<B, WindowBatch<B>>>) -> Self {
-        Self { loader, next_step: Arc::default() }
+    /// Numbers the batches of `loader` from `first` on.
+    pub fn new(loader: Arc<dyn DataLoader<B, WindowBatch<B>>>, first: u64) -> Self {
+        Self { loader, next_step: Arc::new(AtomicU64::new(first)) }
     }
 
     fn over(&self, loader: Arc<dyn DataLoader<B, WindowBatch<B>>>) -> Arc<dyn DataLoader<B, TrainInput<B>>> {

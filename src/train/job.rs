@@ -1,20 +1,27 @@
 //! `TrainJob`: what is to be trained on what; `Plan`: what that comes to; `Trained`: what came of it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use serde::Serialize;
 
+use super::average::Average;
+use super::callback::Callback;
+use super::checkpoint::{Checkpoint, CheckpointError, RunIdentity, RunState, Section};
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::feed::Feed;
-use super::optimizer::{Optimizer, Rule};
-use super::progress::{Dashboard, Observer, Unlogged, Unseen};
+use super::optimizer::{Memory, Rule, SharedOptimizer};
+use super::progress::{Dashboard, Unlogged, Unseen};
+use super::run::LoopPlan;
 use super::schedule::Schedule;
-use super::strategy::{Components, LoopPlan, Outcome, WatchedLoop};
+use super::strategy::{Components, Outcome, Start, WatchedLoop};
 use super::trainee::{StepMetric, StepNumber, StepSettings, Trainee};
+use super::view::{self, Samples};
 use crate::bundle::{EpochRecord, SeriesState, StoppedBy};
 use crate::data::{Panel, SeriesSplit};
 use crate::error::InvalidSetting;
@@ -22,7 +29,7 @@ use crate::loss::{Loss, LossConfig};
 use crate::model::{Checked, NHits};
 use crate::transform::ScalerKind;
 use crate::window::{
-    ColumnScalers, Sampling, WindowBatcher, WindowIndex, WindowLoader, WindowRules, WindowScaler, WindowShape,
+    ColumnScalers, Sampling, Window, WindowBatcher, WindowIndex, WindowLoader, WindowRules, WindowScaler, WindowShape,
 };
 use crate::workers::Workers;
 
@@ -33,8 +40,11 @@ const MOST_STEPS_PER_EPOCH: usize = 500;
 /// Values of a validation batch, roughly: keeps its memory below some tens of megabytes.
 const VALIDATION_VALUES: usize = 1 << 20;
 
+/// Validation windows that callbacks are shown forecasts of.
+const SAMPLES: usize = 4;
+
 /// Which training windows are cut from the series.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct WindowChoice {
     /// Steps between two origins.
     pub stride: usize,
@@ -107,26 +117,29 @@ impl Plan {
     }
 }
 
-/// How a run is watched and stopped.
+/// How a run is watched, stopped and continued.
 pub struct Watch {
     /// What is shown.
     pub dashboard: Dashboard,
-    /// Who looks on; the dashboard's own observer if `None`.
-    pub observer: Option<Box<dyn Observer>>,
+    /// Who else looks on.
+    pub callbacks: Vec<Box<dyn Callback>>,
     /// Stops the run from outside, after the step it is in.
     pub interrupter: Interrupter,
+    /// The checkpoint to go on from, with its file for messages.
+    pub resume: Option<(PathBuf, Checkpoint)>,
 }
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("dashboard", &self.dashboard).finish_non_exhaustive()
+        let callbacks = self.callbacks.len();
+        f.debug_struct("Watch").field("dashboard", &self.dashboard).field("callbacks", &callbacks).finish_non_exhaustive()
     }
 }
 
 impl Default for Watch {
-    /// Shows nothing, is never stopped.
+    /// Shows nothing, is never stopped, starts at the beginning.
     fn default() -> Self {
-        Self { dashboard: Dashboard::None, observer: None, interrupter: Interrupter::new() }
+        Self { dashboard: Dashboard::None, callbacks: Vec::new(), interrupter: Interrupter::new(), resume: None }
     }
 }
 
@@ -145,6 +158,8 @@ pub struct Trained<B: burn::tensor::backend::Backend> {
     pub steps: usize,
     /// Why it ended.
     pub stopped_by: StoppedBy,
+    /// Times that it went back to earlier weights because a loss was no number.
+    pub rollbacks: usize,
     /// The run failed after this best epoch: the weights are good, the reason is here.
     pub failed: Option<TrainError>,
 }
@@ -203,21 +218,30 @@ impl TrainJob {
         let scalers = ColumnScalers::fit(self.scaler, &self.panel, &train)?;
         let batch_size = self.config.batch_size;
         let pass = index.len().div_ceil(batch_size);
+        let accumulate = self.config.accumulate;
         let sampling = match self.config.steps_per_epoch {
             Some(steps_per_epoch) => Sampling::Random { windows_per_step: batch_size, steps_per_epoch },
-            None if pass > MOST_STEPS_PER_EPOCH => {
+            None if pass.div_ceil(accumulate) > MOST_STEPS_PER_EPOCH => {
                 notices.push(format!(
-                    "a full pass takes {pass} steps: an epoch is {MOST_STEPS_PER_EPOCH} steps of windows drawn at random \
-                     (--steps-per-epoch sets another number)"
+                    "a full pass takes {} steps: an epoch is {MOST_STEPS_PER_EPOCH} steps of windows drawn at random \
+                     (--steps-per-epoch sets another number)",
+                    pass.div_ceil(accumulate)
                 ));
                 Sampling::Random { windows_per_step: batch_size, steps_per_epoch: MOST_STEPS_PER_EPOCH }
             }
             None => Sampling::FullPass { batch_size, shuffled: true },
         };
-        let steps_per_epoch = match sampling {
-            Sampling::Random { steps_per_epoch, .. } => steps_per_epoch,
+        let batches_per_epoch = match sampling {
+            Sampling::Random { steps_per_epoch, .. } => steps_per_epoch * accumulate,
             Sampling::FullPass { .. } => pass,
         };
+        let sampling = match sampling {
+            Sampling::Random { windows_per_step, .. } => {
+                Sampling::Random { windows_per_step, steps_per_epoch: batches_per_epoch }
+            }
+            full => full,
+        };
+        let steps_per_epoch = batches_per_epoch.div_ceil(accumulate);
         let by_epochs = self.config.epochs.saturating_mul(steps_per_epoch);
         let total_steps = self.config.max_steps.map_or(by_epochs, |most| most.min(by_epochs));
         let epochs = total_steps.div_ceil(steps_per_epoch);
@@ -237,7 +261,7 @@ impl TrainJob {
             epochs,
             steps_per_epoch,
             total_steps,
-            passes: total_steps as f64 * batch_size.min(index.len()) as f64 / index.len() as f64,
+            passes: (total_steps * accumulate) as f64 * batch_size.min(index.len()) as f64 / index.len() as f64,
             expected_mb: 30.0 + bytes / 1e6,
             notices,
             index: Arc::new(index),
@@ -260,7 +284,7 @@ impl TrainJob {
     ) -> Result<Trained<B::InnerBackend>, TrainError> {
         let loss = self.loss()?;
         let n = self.threads.max(1);
-        let workers = Workers::new(n).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
+        let workers = Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let batcher = |index: &Arc<WindowIndex>| {
             WindowBatcher::new(self.panel.clone(), index, plan.scalers.clone(), self.window_scaler).map(Arc::new)
         };
@@ -277,37 +301,72 @@ impl TrainJob {
             seed,
             device.clone(),
         )?;
+        let identity = RunIdentity::of(self, &B::name(device));
+        let resumed = match &watch.resume {
+            Some((path, checkpoint)) => Some(self.resumed::<B>(checkpoint, &identity, path, device)?),
+            None => None,
+        };
+        let rule = SharedOptimizer::<Trainee<B>, B>::new(Rule::of(&self.config));
+        let (net, start) = match resumed {
+            Some(Resumed { net, memory, start }) => {
+                rule.remember(memory);
+                (net, start)
+            }
+            None => {
+                let net = NHits::<B>::new(&self.network, seed, device);
+                let average = self.config.ema.map(|decay| Average { net: net.valid(), decay });
+                (net, Start { state: RunState::new(), best: None, average })
+            }
+        };
+        let first_batch = start.state.batches;
+        let train = train.starting_at(start.state.position);
         let outcome = Arc::new(Mutex::new(Outcome::<B>::default()));
-        let settings = StepSettings { loss: loss.clone(), workers, seed };
+        let settings = StepSettings { loss: loss.clone(), workers, shares: self.config.shares, seed };
+        let mut callbacks = watch.callbacks;
+        callbacks.insert(0, watch.dashboard.callback());
+        let samples = Samples {
+            windows: samples(&plan.val_index),
+            batcher: batcher(&plan.val_index)?,
+            loss: loss.clone(),
+            horizon: self.network.horizon,
+        };
         let watched = WatchedLoop {
-            plan: LoopPlan {
-                epochs: plan.epochs,
-                total_steps: plan.total_steps,
+            settings: LoopPlan {
                 val_every: self.config.val_every,
                 patience: self.config.patience,
                 min_delta: self.config.min_delta,
                 gradient_clip: self.config.gradient_clip,
-                has_validation: plan.val_windows > 0,
                 keep: self.config.keep,
+                accumulate: self.config.accumulate,
+                on_nan: self.config.on_nan,
+                max_seconds: self.config.max_seconds,
                 loss,
             },
-            observer: Mutex::new(watch.observer.unwrap_or_else(|| watch.dashboard.observer())),
+            plan: plan.clone(),
+            identity,
+            samples,
+            optimizer: rule.clone(),
+            callbacks: Mutex::new(callbacks),
+            start: Mutex::new(Some(start)),
             outcome: outcome.clone(),
         };
         let schedule =
             Schedule::new(self.config.schedule.clone(), self.config.lr, self.config.warmup_steps, plan.total_steps);
-        let optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&self.config));
-        let trainee = Trainee::new(NHits::new(&self.network, seed, device), settings);
-        let learner = Learner::new(trainee, optimizer, schedule);
+        let learner = Learner::new(Trainee::new(net, settings), rule, schedule);
+        let metrics =
+            (StepMetric::new(StepNumber::Loss), StepMetric::new(StepNumber::Mae), StepMetric::new(StepNumber::Rmse));
         // burn's own folder is for its checkpoints and logs, which this loop does not use.
-        let training: SupervisedTraining<Components<B>> =
-            SupervisedTraining::new(std::env::temp_dir(), Arc::new(Feed::new(Arc::new(train))), Arc::new(valid))
-                .with_application_logger(None)
-                .with_metric_logger(Unlogged)
-                .with_interrupter(watch.interrupter.clone())
-                .metrics((StepMetric::new(StepNumber::Loss), StepMetric::new(StepNumber::Mae)))
-                .num_epochs(plan.epochs)
-                .with_training_strategy(TrainingStrategy::Custom(Arc::new(watched)));
+        let training: SupervisedTraining<Components<B>> = SupervisedTraining::new(
+            std::env::temp_dir(),
+            Arc::new(Feed::new(Arc::new(train), first_batch)),
+            Arc::new(valid),
+        )
+        .with_application_logger(None)
+        .with_metric_logger(Unlogged)
+        .with_interrupter(watch.interrupter.clone())
+        .metrics(metrics)
+        .num_epochs(plan.epochs)
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(watched)));
         let training = match watch.dashboard {
             Dashboard::Tui => training.renderer(TuiMetricsRendererWrapper::new(watch.interrupter, None)),
             _ => training.renderer(Unseen),
@@ -321,17 +380,67 @@ impl TrainJob {
             Err(panic) if watch.dashboard != Dashboard::Tui => std::panic::resume_unwind(panic),
             Err(_) => true,
         };
-        let Some(best) = outcome.best else {
+        let Some((best, net)) = outcome.best else {
             return Err(outcome.error.unwrap_or(TrainError::Killed));
         };
         Ok(Trained {
-            net: best.trainee.valid().net,
+            net,
             series: SeriesState { ids: self.panel.ids.clone(), scalers: plan.scalers.as_ref().clone() },
-            best: best.record,
+            best,
             history: outcome.history,
             steps: outcome.steps,
             stopped_by: if killed { StoppedBy::Interrupted } else { outcome.stopped_by },
+            rollbacks: outcome.rollbacks,
             failed: outcome.error,
         })
     }
+
+    /// What a checkpoint of this job is on a device.
+    fn resumed<B: AutodiffBackend>(
+        &self,
+        checkpoint: &Checkpoint,
+        identity: &RunIdentity,
+        path: &Path,
+        device: &B::Device,
+    ) -> Result<Resumed<B>, TrainError> {
+        let differences = checkpoint.identity.differences(identity);
+        if !differences.is_empty() {
+            let differences = differences.join("; ");
+            return Err(CheckpointError::OtherRun { path: path.into(), differences }.into());
+        }
+        checkpoint.check(&self.network, path)?;
+        let config = &self.network;
+        let inner = |section| view::network::<B::InnerBackend>(checkpoint, section, config, device).transpose();
+        let net = NHits::<B>::with_tensors(config, |name| checkpoint.tensor(Section::Weights, name), device)?;
+        let empty = SharedOptimizer::<Trainee<B>, B>::new(Rule::of(&self.config)).memory();
+        let memory = view::memory(checkpoint, &net, config, device, empty)?;
+        let average = match (self.config.ema, inner(Section::Average)?) {
+            (Some(decay), Some(net)) => Some(Average { net, decay }),
+            _ => None,
+        };
+        let state = checkpoint.state.clone();
+        let best = match (inner(Section::Best)?, &state.best) {
+            (Some(net), _) => Some(net),
+            // A run that keeps its last weights has no others.
+            (None, Some(_)) => Some(average.as_ref().map_or_else(|| net.valid(), |a| a.net.clone())),
+            (None, None) => None,
+        };
+        // Averages follow weights by the identifiers of these.
+        let average = average.map(|a| a.of(&net.valid()));
+        Ok(Resumed { net, memory, start: Start { state, best, average } })
+    }
+}
+
+/// A checkpoint on a device.
+struct Resumed<B: AutodiffBackend> {
+    net: NHits<B>,
+    memory: Memory<Trainee<B>, B>,
+    start: Start<B>,
+}
+
+/// A few validation windows, evenly spaced.
+fn samples(index: &WindowIndex) -> Vec<Window> {
+    let n = index.len();
+    let shown = SAMPLES.min(n);
+    (0..shown).filter_map(|i| index.get((2 * i + 1) * n / (2 * shown))).collect()
 }

@@ -8,13 +8,22 @@
 //! |---|---|
 //! | `config` | [`TrainConfig`] and its check |
 //! | `job` | [`TrainJob`], [`Plan`], [`Trained`]: the way in and out |
-//! | `strategy` | the loop: steps, validation, early stopping, best weights |
+//! | `run` | the loop: steps, validation, early stopping, best weights, checkpoints, telling the callbacks |
+//! | `strategy` | the loop as burn's custom strategy |
+//! | `callback`, `callbacks/` | [`Callback`]: what looks on and may stop a run; those that come with the program |
+//! | `checkpoint/` | [`Checkpoint`]: everything that a run needs to go on exactly where it was |
+//! | `average` | the moving average of the weights |
+//! | `view` | looking into a run: weights, gradients, sample forecasts |
 //! | `trainee` | one step: a batch shared by the workers |
 //! | `optimizer`, `schedule`, `clip` | update rules, learning rates, clipping by the global norm |
 //! | `feed` | the window loader as burn wants it |
 //! | `saved` | [`Provenance`] and the bundle of a run |
 //! | `progress` | progress bar, plain lines, burn's dashboard |
 
+mod average;
+mod callback;
+mod callbacks;
+mod checkpoint;
 mod clip;
 mod config;
 mod error;
@@ -22,17 +31,25 @@ mod feed;
 mod job;
 mod optimizer;
 mod progress;
+mod run;
 mod saved;
 mod schedule;
 mod strategy;
 mod trainee;
+mod view;
 
 pub use clip::{clip_global_norm, global_norm};
-pub use config::{Keep, TrainConfig};
+pub use callback::{
+    Callback, CheckpointEvent, EpochEvent, ForecastSample, NetworkView, Next, RunEnd, RunStart, StepEvent,
+    ValidationEvent, Written,
+};
+pub use callbacks::{Checkpoints, CsvLog, Every, GradientMonitor, GradientRecord, JsonLog, Monitor, RateMonitor};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity, RunState, Section};
+pub use config::{Keep, OnNan, TrainConfig};
 pub use error::TrainError;
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};
-pub use progress::{Dashboard, Observer};
+pub use progress::Dashboard;
 pub use saved::Provenance;
 pub use schedule::{Schedule, ScheduleConfig};
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

@@ -3,9 +3,15 @@
 //! One type for all four keeps the number of instantiations of the training loop at one per backend. The factors are
 //! computed in f64: with f32 ones (`1 - 0.999f32` is off by 1e-5) the weights leave the reference's after some steps.
 
-use burn::optim::{SimpleOptimizer, adaptor::OptimizerAdaptor};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::AutodiffModule;
+use burn::optim::{
+    GradientsParams, MultiGradientsParams, Optimizer as BurnOptimizer, SimpleOptimizer, adaptor::OptimizerAdaptor,
+};
 use burn::record::Record;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +181,56 @@ impl<B: Backend> SimpleOptimizer<B> for Rule {
 
 /// The optimizer of a module `M` on backend `B`.
 pub type Optimizer<M, B> = OptimizerAdaptor<Rule, M, B>;
+
+/// An optimizer whose memory can be looked into while burn's `Learner` owns it: clones share one memory.
+#[derive(Clone)]
+pub(super) struct SharedOptimizer<M: AutodiffModule<B>, B: AutodiffBackend> {
+    held: Arc<Mutex<Optimizer<M, B>>>,
+}
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> SharedOptimizer<M, B> {
+    pub fn new(rule: Rule) -> Self {
+        Self { held: Arc::new(Mutex::new(rule.into())) }
+    }
+
+    fn with<R>(&self, look: impl FnOnce(&mut Optimizer<M, B>) -> R) -> R {
+        look(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is remembered of each parameter.
+    pub fn memory(&self) -> Memory<M, B> {
+        self.with(|o| BurnOptimizer::<M, B>::to_record(o))
+    }
+
+    /// Replaces what is remembered.
+    pub fn remember(&self, memory: Memory<M, B>) {
+        self.with(|o| *o = BurnOptimizer::<M, B>::load_record(o.clone(), memory));
+    }
+}
+
+/// What an optimizer remembers of each parameter.
+pub(super) type Memory<M, B> = <Optimizer<M, B> as BurnOptimizer<M, B>>::Record;
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> BurnOptimizer<M, B> for SharedOptimizer<M, B> {
+    type Record = Memory<M, B>;
+
+    fn step(&mut self, lr: f64, module: M, grads: GradientsParams) -> M {
+        self.with(|o| BurnOptimizer::step(o, lr, module, grads))
+    }
+
+    fn step_multi(&mut self, lr: f64, module: M, grads: MultiGradientsParams) -> M {
+        self.with(|o| BurnOptimizer::step_multi(o, lr, module, grads))
+    }
+
+    fn to_record(&self) -> Self::Record {
+        self.memory()
+    }
+
+    fn load_record(self, record: Self::Record) -> Self {
+        self.remember(record);
+        self
+    }
+}
 
 #[cfg(test)]
 mod tests {

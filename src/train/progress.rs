@@ -11,6 +11,7 @@ use burn::train::renderer::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::callback::{Callback, EpochEvent, Next, RunEnd, RunStart, StepEvent};
 use crate::bundle::EpochRecord;
 
 /// Which way of showing a run.
@@ -27,21 +28,9 @@ pub enum Dashboard {
     None,
 }
 
-/// What looks on while a run goes.
-pub trait Observer: Send {
-    /// Before the first step of `total_steps`.
-    fn on_start(&mut self, total_steps: usize);
-    /// After a step, with its loss.
-    fn on_step(&mut self, step: usize, loss: f64);
-    /// After an epoch, with whether it was the best so far.
-    fn on_epoch(&mut self, record: &EpochRecord, epochs: usize, best: bool);
-    /// After the last step.
-    fn on_end(&mut self);
-}
-
 impl Dashboard {
-    /// The observer for this way; the dashboard and `None` show nothing here.
-    pub fn observer(self) -> Box<dyn Observer> {
+    /// The callback for this way; burn's dashboard and `None` show nothing here.
+    pub fn callback(self) -> Box<dyn Callback> {
         match self {
             Self::Auto if std::io::stderr().is_terminal() => Box::new(Bar::new()),
             Self::Auto | Self::Plain => Box::new(Lines),
@@ -67,14 +56,12 @@ fn line(record: &EpochRecord, epochs: usize, best: bool) -> String {
 /// One line per epoch on stderr.
 struct Lines;
 
-impl Observer for Lines {
-    fn on_start(&mut self, _: usize) {}
-    fn on_step(&mut self, _: usize, _: f64) {}
-    fn on_epoch(&mut self, record: &EpochRecord, epochs: usize, best: bool) {
+impl Callback for Lines {
+    fn on_epoch(&mut self, event: &EpochEvent<'_>) -> Next {
         // A closed stderr must not end a run.
-        let _ = writeln!(std::io::stderr(), "{}", line(record, epochs, best));
+        let _ = writeln!(std::io::stderr(), "{}", line(event.record, event.epochs, event.best));
+        Next::Go
     }
-    fn on_end(&mut self) {}
 }
 
 /// A progress bar over the steps, the last epoch beside it.
@@ -89,23 +76,28 @@ impl Bar {
     }
 }
 
-impl Observer for Bar {
-    fn on_start(&mut self, total_steps: usize) {
-        self.bar.set_length(total_steps as u64);
+impl Callback for Bar {
+    fn on_train_start(&mut self, run: &RunStart<'_>) {
+        self.bar.set_length(run.plan.total_steps as u64);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  eta {eta}  {msg}");
         self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.bar.set_position(run.done as u64);
+        self.bar.reset_eta();
     }
-    fn on_step(&mut self, step: usize, loss: f64) {
-        self.bar.set_position(step as u64);
-        self.bar.set_message(format!("loss {loss:.4}{}", self.note));
+    fn on_step(&mut self, event: &StepEvent<'_>) -> Next {
+        self.bar.set_position(event.step as u64);
+        self.bar.set_message(format!("loss {:.4}{}", event.loss, self.note));
+        Next::Go
     }
-    fn on_epoch(&mut self, record: &EpochRecord, epochs: usize, _: bool) {
+    fn on_epoch(&mut self, event: &EpochEvent<'_>) -> Next {
+        let (record, epochs) = (event.record, event.epochs);
         self.note = match record.val_mae {
             Some(mae) => format!("  epoch {}/{epochs}: val mae {mae:.4}", record.epoch),
             None => format!("  epoch {}/{epochs}", record.epoch),
         };
+        Next::Go
     }
-    fn on_end(&mut self) {
+    fn on_train_end(&mut self, _: &RunEnd<'_>) {
         self.bar.abandon();
     }
 }
@@ -113,12 +105,7 @@ impl Observer for Bar {
 /// Nothing to see.
 struct Nothing;
 
-impl Observer for Nothing {
-    fn on_start(&mut self, _: usize) {}
-    fn on_step(&mut self, _: usize, _: f64) {}
-    fn on_epoch(&mut self, _: &EpochRecord, _: usize, _: bool) {}
-    fn on_end(&mut self) {}
-}
+impl Callback for Nothing {}
 
 /// burn's renderer when its dashboard is not wanted: its own fallback prints a debug line per batch.
 #[derive(Debug)]

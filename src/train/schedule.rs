@@ -84,12 +84,13 @@ pub struct Schedule {
     warmup_steps: usize,
     total_steps: usize,
     next: usize,
+    factor: f64,
 }
 
 impl Schedule {
     /// The schedule of a run of `total_steps` steps that starts at rate `lr`.
     pub fn new(config: ScheduleConfig, lr: f64, warmup_steps: usize, total_steps: usize) -> Self {
-        Self { config, lr, warmup_steps, total_steps: total_steps.max(1), next: 0 }
+        Self { config, lr, warmup_steps, total_steps: total_steps.max(1), next: 0, factor: 1.0 }
     }
 
     /// The rate of step `step`, counted from 0.
@@ -111,20 +112,21 @@ impl Schedule {
 }
 
 impl LrScheduler for Schedule {
-    type Record<B: Backend> = usize;
+    /// The next step and a factor of all rates from there on.
+    type Record<B: Backend> = (usize, f64);
 
     fn step(&mut self) -> f64 {
-        let rate = self.at(self.next);
+        let rate = self.at(self.next) * self.factor;
         self.next += 1;
         rate
     }
 
-    fn to_record<B: Backend>(&self) -> usize {
-        self.next
+    fn to_record<B: Backend>(&self) -> (usize, f64) {
+        (self.next, self.factor)
     }
 
-    fn load_record<B: Backend>(mut self, record: usize) -> Self {
-        self.next = record;
+    fn load_record<B: Backend>(mut self, record: (usize, f64)) -> Self {
+        (self.next, self.factor) = record;
         self
     }
 }

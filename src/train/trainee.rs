@@ -10,6 +10,7 @@ use burn::train::metric::{
     state::{FormatOptions, NumericMetricState},
 };
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::loss::Loss;
@@ -17,8 +18,8 @@ use crate::model::{DropoutKey, NHits};
 use crate::window::WindowBatch;
 use crate::workers::{Workers, split_evenly};
 
-/// Fewer windows than this per worker are not worth a split.
-const MIN_WINDOWS_PER_WORKER: usize = 8;
+/// Fewer windows than this per share are not worth a split.
+const MIN_WINDOWS_PER_SHARE: usize = 8;
 
 /// A batch with the number of its step, which keys the dropout masks.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub struct TrainInput<B: Backend> {
 }
 
 /// What a step brought, on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepOutput {
     /// The loss.
     pub loss: f64,
@@ -38,18 +40,27 @@ pub struct StepOutput {
     pub weight: f64,
     /// Mean absolute error of the point forecast, on the scale of the per-series scaler.
     pub mae: f64,
-    /// Target values that the error is a mean of.
+    /// Mean squared error, on that scale squared.
+    pub mse: f64,
+    /// Target values that the errors are means of.
     pub observed: usize,
     /// Windows in the batch.
     pub windows: usize,
 }
 
 impl StepOutput {
+    /// Root mean squared error, on the scale of the per-series scaler.
+    pub fn rmse(&self) -> f64 {
+        self.mse.sqrt()
+    }
+
     /// Adds another batch: losses and errors become weighted means.
     pub fn merge(&mut self, other: &StepOutput) {
         let mean = |a: f64, wa: f64, b: f64, wb: f64| if wa + wb > 0.0 { (a * wa + b * wb) / (wa + wb) } else { 0.0 };
         self.loss = mean(self.loss, self.weight, other.loss, other.weight);
-        self.mae = mean(self.mae, self.observed as f64, other.mae, other.observed as f64);
+        let (mine, theirs) = (self.observed as f64, other.observed as f64);
+        self.mae = mean(self.mae, mine, other.mae, theirs);
+        self.mse = mean(self.mse, mine, other.mse, theirs);
         self.weight += other.weight;
         self.observed += other.observed;
         self.windows += other.windows;
@@ -70,6 +81,8 @@ pub enum StepNumber {
     Loss,
     /// The mean absolute error.
     Mae,
+    /// The root mean squared error.
+    Rmse,
 }
 
 /// A number of each step for burn's dashboard.
@@ -105,6 +118,7 @@ impl Metric for StepMetric {
         Arc::new(match self.which {
             StepNumber::Loss => "Loss".to_string(),
             StepNumber::Mae => "MAE".to_string(),
+            StepNumber::Rmse => "RMSE".to_string(),
         })
     }
 
@@ -112,6 +126,7 @@ impl Metric for StepMetric {
         let value = match self.which {
             StepNumber::Loss => item.loss,
             StepNumber::Mae => item.mae,
+            StepNumber::Rmse => item.rmse(),
         };
         self.state.update(value, item.windows, FormatOptions::new(self.name()).precision(5))
     }
@@ -139,8 +154,11 @@ impl Numeric for StepMetric {
 pub struct StepSettings {
     /// The loss.
     pub loss: Loss,
-    /// Threads that share a batch.
+    /// Threads that compute the shares.
     pub workers: Workers,
+    /// Parts that a batch is computed in. Sums are taken part by part, so the result depends on their number, and not
+    /// on the number of threads.
+    pub shares: usize,
     /// Seed of the dropout masks.
     pub seed: u64,
 }
@@ -152,6 +170,13 @@ pub struct Trainee<B: Backend> {
     pub net: NHits<B>,
     #[module(skip)]
     settings: StepSettings,
+}
+
+impl StepSettings {
+    /// The parts of a batch of `windows` windows.
+    fn parts(&self, windows: usize) -> usize {
+        self.shares.min(windows / MIN_WINDOWS_PER_SHARE).max(1)
+    }
 }
 
 impl<B: Backend> Trainee<B> {
@@ -174,12 +199,11 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
 
     fn step(&self, item: TrainInput<B>) -> TrainOutput<StepOutput> {
         let TrainInput { batch, step } = item;
-        let StepSettings { loss, workers, seed } = self.settings.clone();
+        let StepSettings { loss, workers, seed, .. } = self.settings.clone();
         let windows = batch.n_windows();
         let weight = loss.weight(&batch.host.target_mask);
         // A loss that is not a sum over windows (RMSE) cannot be split.
-        let parts =
-            if loss.config().is_additive() { workers.count().min(windows / MIN_WINDOWS_PER_WORKER).max(1) } else { 1 };
+        let parts = if loss.config().is_additive() { self.settings.parts(windows) } else { 1 };
         let device = batch.target.device();
         let share = |rows: std::ops::Range<usize>| Share {
             // A fork has leaves of its own, so each worker builds and walks its own graph.
@@ -190,7 +214,7 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
         let work = move |share: Share<B>| {
             let y_hat = share.net.forward_train(&share.batch.input, &share.key);
             let mut output = StepOutput { windows: share.batch.n_windows(), ..StepOutput::default() };
-            (output.mae, output.observed) = mean_absolute_error(&loss, &share.batch, y_hat.clone().inner());
+            (output.mae, output.mse, output.observed) = errors(&loss, &share.batch, y_hat.clone().inner());
             let (target, mask) = (share.batch.target.clone(), share.batch.target_mask.clone());
             let value = if loss.config().is_additive() {
                 loss.sum(target, y_hat, mask, share.batch.input.insample_y.clone())
@@ -212,6 +236,7 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
             // Each share's loss was divided by the whole batch's weight: the shares add up.
             total.loss += output.loss;
             total.mae += output.mae * output.observed as f64;
+            total.mse += output.mse * output.observed as f64;
             total.observed += output.observed;
             if single {
                 only = Some(grads);
@@ -220,6 +245,7 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
             }
         }
         total.mae /= total.observed.max(1) as f64;
+        total.mse /= total.observed.max(1) as f64;
         TrainOutput { grads: only.unwrap_or_else(|| accumulator.grads()), item: total }
     }
 }
@@ -233,14 +259,14 @@ impl<B: Backend> InferenceStep for Trainee<B> {
     fn step(&self, batch: WindowBatch<B>) -> StepOutput {
         let StepSettings { loss, workers, .. } = self.settings.clone();
         let windows = batch.n_windows();
-        let parts = workers.count().min(windows / MIN_WINDOWS_PER_WORKER).max(1);
+        let parts = self.settings.parts(windows);
         let shares: Vec<(NHits<B>, WindowBatch<B>)> = split_evenly(windows, parts)
             .into_iter()
             .map(|rows| (self.net.clone(), batch.rows(rows.start, rows.end)))
             .collect();
         let work = move |_: usize, (net, batch): (NHits<B>, WindowBatch<B>)| {
             let y_hat = net.forward(&batch.input);
-            let (mae, observed) = mean_absolute_error(&loss, &batch, y_hat.clone());
+            let (mae, mse, observed) = errors(&loss, &batch, y_hat.clone());
             let weight = loss.weight(&batch.host.target_mask);
             let n = batch.n_windows();
             let undone = |values: Vec<f32>| -> Vec<f32> {
@@ -260,7 +286,7 @@ impl<B: Backend> InferenceStep for Trainee<B> {
             );
             // A mean per share, so that shares and batches merge by weight; `of_mean` comes at the end.
             let loss = if weight > 0.0 { sum.into_scalar().elem::<f64>() / weight } else { 0.0 };
-            StepOutput { loss, weight, mae, observed, windows: n }
+            StepOutput { loss, weight, mae, mse, observed, windows: n }
         };
         let mut total = StepOutput::default();
         for share in workers.map(shares, work) {
@@ -275,22 +301,22 @@ fn host_values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().into_vec().expect("the data was converted to f32 just now")
 }
 
-/// Mean absolute error of the point forecast over observed targets with the window scaler undone, and their number.
-fn mean_absolute_error<B: Backend, T: Backend>(
-    loss: &Loss,
-    batch: &WindowBatch<T>,
-    y_hat: Tensor<B, 3>,
-) -> (f64, usize) {
+/// Mean absolute and mean squared error of the point forecast over observed targets with the window scaler undone, and
+/// the number of targets.
+fn errors<B: Backend, T: Backend>(loss: &Loss, batch: &WindowBatch<T>, y_hat: Tensor<B, 3>) -> (f64, f64, usize) {
     let outputs = y_hat.dims()[2];
     let (point, host) = (loss.config().point_output(), &batch.host);
     let y_hat: Vec<f32> = host_values(y_hat).into_iter().skip(point).step_by(outputs.max(1)).collect();
     let (y_hat, y) = (host.invert_window(&y_hat), host.invert_window(&host.target));
-    let (mut sum, mut observed) = (0.0, 0);
+    let (mut absolute, mut squared, mut observed) = (0.0, 0.0, 0);
     for ((forecast, target), mask) in y_hat.iter().zip(&y).zip(&host.target_mask) {
         if *mask > 0.0 {
-            sum += (forecast - target).abs();
+            let error = forecast - target;
+            absolute += error.abs();
+            squared += error * error;
             observed += 1;
         }
     }
-    (sum / (observed.max(1) as f64), observed)
+    let n = observed.max(1) as f64;
+    (absolute / n, squared / n, observed)
 }

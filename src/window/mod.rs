@@ -8,23 +8,6 @@
 //! No input ever comes from a row at or after the origin, and nothing at all from a row at or after the end of the
 //! range (train, validation, test) that the windows belong to.
 
-/// Runs a test on the fastest backend that is compiled in, without naming it.
-#[cfg(test)]
-macro_rules! on_backend {
-    (|$backend:ident, $device:ident| $body:block) => {{
-        struct Body;
-        impl nhits_backends::Job for Body {
-            type Output = ();
-            fn run<$backend: burn::tensor::backend::AutodiffBackend>(
-                self,
-                _: &nhits_backends::Taken,
-                $device: $backend::Device,
-            ) $body
-        }
-        nhits_backends::with_backend(&nhits_backends::Choice::default(), Body).unwrap();
-    }};
-}
-
 mod batch;
 mod columns;
 mod error;
