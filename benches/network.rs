@@ -50,7 +50,8 @@ fn step<B: AutodiffBackend>(c: &mut Criterion, taken: &Taken, device: &B::Device
     let job = fixture::job(fixture::panel(7, 5_000), config.clone());
     let loss = Loss::new(job.loss.clone(), None, fixture::SHAPE.input_size, fixture::SHAPE.horizon);
     let workers = Workers::new(job.threads).expect("the system has threads to give");
-    let settings = StepSettings { loss: loss.expect("mae fits every network"), workers, shares: config.shares, seed: config.seed };
+    let settings =
+        StepSettings { loss: loss.expect("mae fits every network"), workers, shares: config.shares, seed: config.seed };
     let trainee = Trainee::<B>::new(NHits::new(&job.network, config.seed, device), settings);
     let mut group = c.benchmark_group(format!("train/{}", taken.backend));
     group.sample_size(20);

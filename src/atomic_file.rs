@@ -28,7 +28,8 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(named)?;
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder).map_err(named)?;
+    let mut file =
+        tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(folder).map_err(named)?;
     {
         let mut out = io::BufWriter::new(file.as_file_mut());
         write(&mut out).map_err(named)?;

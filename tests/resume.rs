@@ -31,13 +31,26 @@ fn panel(rows: usize) -> Panel {
     let noise = |i: usize| ((i as f64 * 12.9898).sin() * 43758.5453).fract() * 0.3;
     let y: Vec<f64> = (0..2 * rows).map(|i| 10.0 + (i as f64 * 0.7).sin() * 3.0 + noise(i)).collect();
     let time = (0..rows as i64).chain(0..rows as i64).collect();
-    Panel::new(vec!["a".into(), "b".into()], vec![0, rows, 2 * rows], time, Clock::Integer, "1".parse().unwrap(), y, "y")
+    Panel::new(
+        vec!["a".into(), "b".into()],
+        vec![0, rows, 2 * rows],
+        time,
+        Clock::Integer,
+        "1".parse().unwrap(),
+        y,
+        "y",
+    )
 }
 
 fn job(config: TrainConfig) -> TrainJob {
     let panel = panel(120);
-    let network =
-        NHitsConfig { input_size: 24, horizon: 6, mlp_units: vec![[16, 16]; 2], dropout: 0.3, ..NHitsConfig::default() };
+    let network = NHitsConfig {
+        input_size: 24,
+        horizon: 6,
+        mlp_units: vec![[16, 16]; 2],
+        dropout: 0.3,
+        ..NHitsConfig::default()
+    };
     TrainJob {
         splits: SplitSpec::rows(80, 25, 15).resolve_all(&panel).unwrap(),
         panel: Arc::new(panel),
@@ -350,16 +363,15 @@ fn accumulated_batches_make_the_step_of_one_large_batch() {
         })
     };
     let large = with(64, 1);
-    for (small, accumulate) in [(32, 2), (16, 4), (13, 5)] {
-        if small * accumulate != 64 {
-            continue;
-        }
+    for (small, accumulate) in [(32, 2), (16, 4)] {
         for ((name, a), (_, b)) in large.iter().zip(&with(small, accumulate)) {
             let (a, b) = (a.as_ref().unwrap(), b.as_ref().unwrap());
             assert_eq!(a.steps, b.steps, "{name}: the last step takes what is left");
-            let worst = a.weights.iter().zip(&b.weights).fold(0.0f32, |w, (x, y)| {
-                w.max((f32::from_bits(*x) - f32::from_bits(*y)).abs())
-            });
+            let worst = a
+                .weights
+                .iter()
+                .zip(&b.weights)
+                .fold(0.0f32, |w, (x, y)| w.max((f32::from_bits(*x) - f32::from_bits(*y)).abs()));
             assert!(worst < 1e-6, "{name}: {small} x {accumulate} differs by {worst}");
         }
     }

@@ -35,8 +35,8 @@ pub(super) struct WatchFlags {
     #[arg(long, value_name = "NAME", default_value = "val-loss")]
     pub checkpoint_monitor: String,
     /// Go on from the newest good checkpoint of the run, or from the one named
-    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1, default_missing_value = "")]
-    pub resume: Option<PathBuf>,
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub resume: Option<Option<PathBuf>>,
     /// Look at the gradients every N steps: their sizes go to RUN_DIR/gradients.jsonl, and a warning says when they
     /// vanish or explode
     #[arg(long, value_name = "N")]
@@ -64,7 +64,8 @@ fn dashboard(text: &str) -> Result<Dashboard, String> {
 }
 
 fn every(text: &str) -> Result<When, String> {
-    let count = |suffix: &str| text.strip_suffix(suffix).and_then(|n| n.trim().parse::<usize>().ok()).filter(|n| *n > 0);
+    let count =
+        |suffix: &str| text.strip_suffix(suffix).and_then(|n| n.trim().parse::<usize>().ok()).filter(|n| *n > 0);
     let epochs = count("epochs").or_else(|| count("epoch"));
     let steps = count("steps").or_else(|| count("step"));
     match (text, steps, epochs) {
@@ -104,16 +105,15 @@ impl WatchFlags {
     fn resumed(&self, folder: &CheckpointFolder) -> Result<Option<(PathBuf, Checkpoint)>, CliError> {
         match &self.resume {
             None => Ok(None),
-            Some(path) if path.as_os_str().is_empty() => Ok(Some(folder.newest()?)),
-            Some(path) if path.is_dir() => Ok(Some(CheckpointFolder::new(path).newest()?)),
-            Some(path) => Ok(Some((path.clone(), Checkpoint::load(path)?))),
+            Some(None) => Ok(Some(folder.newest()?)),
+            Some(Some(path)) if path.is_dir() => Ok(Some(CheckpointFolder::new(path).newest()?)),
+            Some(Some(path)) => Ok(Some((path.clone(), Checkpoint::load(path)?))),
         }
     }
 
     /// The watch of a run whose files lie in `run_dir`.
     pub fn watch(&self, run_dir: &Path, interrupter: Interrupter, output: &Output) -> Result<Watched, CliError> {
-        let folder =
-            CheckpointFolder::new(self.checkpoint_dir.clone().unwrap_or_else(|| run_dir.join("checkpoints")));
+        let folder = CheckpointFolder::new(self.checkpoint_dir.clone().unwrap_or_else(|| run_dir.join("checkpoints")));
         let resume = self.resumed(&folder)?;
         let resumed = resume.as_ref().map(|(path, c)| (path.clone(), c.state.step));
         if let Some((path, step)) = &resumed {

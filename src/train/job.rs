@@ -132,7 +132,10 @@ pub struct Watch {
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let callbacks = self.callbacks.len();
-        f.debug_struct("Watch").field("dashboard", &self.dashboard).field("callbacks", &callbacks).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("dashboard", &self.dashboard)
+            .field("callbacks", &callbacks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -284,7 +287,8 @@ impl TrainJob {
     ) -> Result<Trained<B::InnerBackend>, TrainError> {
         let loss = self.loss()?;
         let n = self.threads.max(1);
-        let workers = Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
+        let workers =
+            Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let batcher = |index: &Arc<WindowIndex>| {
             WindowBatcher::new(self.panel.clone(), index, plan.scalers.clone(), self.window_scaler).map(Arc::new)
         };

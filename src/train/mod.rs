@@ -38,13 +38,13 @@ mod strategy;
 mod trainee;
 mod view;
 
-pub use clip::{clip_global_norm, global_norm};
 pub use callback::{
     Callback, CheckpointEvent, EpochEvent, ForecastSample, NetworkView, Next, RunEnd, RunStart, StepEvent,
     ValidationEvent, Written,
 };
 pub use callbacks::{Checkpoints, CsvLog, Every, GradientMonitor, GradientRecord, JsonLog, Monitor, RateMonitor};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity, RunState, Section};
+pub use clip::{clip_global_norm, global_norm};
 pub use config::{Keep, OnNan, TrainConfig};
 pub use error::TrainError;
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};

@@ -10,8 +10,8 @@ use burn::optim::{
     GradientsParams, MultiGradientsParams, Optimizer as BurnOptimizer, SimpleOptimizer, adaptor::OptimizerAdaptor,
 };
 use burn::record::Record;
-use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

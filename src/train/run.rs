@@ -115,7 +115,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 }
                 Ended::Epoch | Ended::AllSteps => {
                     let finished = matches!(ended, Ended::AllSteps) || self.epoch() >= self.plan.epochs;
-                    match self.close_epoch(valid, finished.then_some(StoppedBy::Finished), epoch_began, seconds_before) {
+                    match self.close_epoch(valid, finished.then_some(StoppedBy::Finished), epoch_began, seconds_before)
+                    {
                         Ok(Some(stopped)) if self.state.ended.is_none() => self.stop(stopped),
                         Ok(_) => {}
                         Err(error) => {
@@ -138,12 +139,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
         self.publish();
         let stopped_by = self.state.ended.unwrap_or(StoppedBy::Finished);
         (self.outcome)(&mut |o| o.error = failed.take());
-        let end = RunEnd {
-            stopped_by,
-            steps: self.state.step,
-            best: self.state.best.as_ref(),
-            history: &self.state.history,
-        };
+        let end =
+            RunEnd { stopped_by, steps: self.state.step, best: self.state.best.as_ref(), history: &self.state.history };
         self.callbacks.iter_mut().for_each(|c| c.on_train_end(&end));
     }
 

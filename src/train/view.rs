@@ -51,7 +51,8 @@ impl<B: Backend> NetworkView for View<'_, B> {
         let batch: WindowBatch<B> = self.samples.batcher.gather(&self.samples.windows).into_tensors(&device);
         let y_hat = to_host(net.forward(&batch.input));
         let values = self.samples.batcher.invert(&batch.host, &y_hat);
-        let (horizon, outputs) = (self.samples.horizon, values.len() / (batch.n_windows() * self.samples.horizon).max(1));
+        let (horizon, outputs) =
+            (self.samples.horizon, values.len() / (batch.n_windows() * self.samples.horizon).max(1));
         let panel = self.samples.batcher.panel();
         let length = net.config().input_size;
         let point = self.samples.loss.config().point_output();
@@ -97,7 +98,8 @@ pub(super) fn culprit<B: AutodiffBackend>(
     let y_hat = to_host(net.forward(&input));
     let n = batch.n_windows();
     let (per_window, horizon) = (y_hat.len() / n.max(1), batch.host.target.len() / n.max(1));
-    let size = |row: &[f32]| row.iter().fold(0.0f32, |most, v| if v.is_finite() { most.max(v.abs()) } else { f32::INFINITY });
+    let size =
+        |row: &[f32]| row.iter().fold(0.0f32, |most, v| if v.is_finite() { most.max(v.abs()) } else { f32::INFINITY });
     let (at, _) = (0..n)
         .map(|i| {
             let forecast = size(&y_hat[i * per_window..(i + 1) * per_window]);

@@ -5,6 +5,7 @@ mod bundles;
 mod commands;
 mod forecasting;
 mod leakage;
+mod resuming;
 mod stopping;
 mod survival;
 mod tool;

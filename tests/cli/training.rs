@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::bundles::Parts;
 use crate::tool::{Folder, TINY, column, daily, day, hour, keys, panel, rows, wave};
 
-const TRAIN_KEYS: [&str; 18] = [
+const TRAIN_KEYS: [&str; 20] = [
     "bundle",
     "run_dir",
     "backend",
@@ -24,6 +24,8 @@ const TRAIN_KEYS: [&str; 18] = [
     "windows_per_s",
     "peak_rss_mb",
     "stopped_by",
+    "resumed_at",
+    "rollbacks",
 ];
 
 #[test]

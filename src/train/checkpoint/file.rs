@@ -166,9 +166,10 @@ impl Checkpoint {
             return Err(damaged(format!("it has {} bytes", bytes.len())));
         }
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
-        let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
-            damaged(format!("its header has no `{KEY}` entry; a model (bundle) is no checkpoint"))
-        })?;
+        let text =
+            header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
+                damaged(format!("its header has no `{KEY}` entry; a model (bundle) is no checkpoint"))
+            })?;
         let value: serde_json::Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         match value.get("format_version").and_then(serde_json::Value::as_u64) {
             Some(found) if found > u64::from(FORMAT) => {
@@ -199,6 +200,8 @@ impl Checkpoint {
                 data,
             });
         }
+        // The file's own order is lost in reading.
+        tensors.values_mut().for_each(|section| section.sort_by(|a, b| a.name.cmp(&b.name)));
         Ok(Self { identity, state, tensors })
     }
 
@@ -212,9 +215,9 @@ impl Checkpoint {
     pub(in super::super) fn check(&self, network: &Checked, path: &Path) -> Result<(), CheckpointError> {
         for (section, tensors) in &self.tensors {
             let whole = network.tensor_specs().iter().filter(|s| s.same_as.is_none()).all(|spec| {
-                tensors.iter().any(|t| {
-                    t.name == spec.name && t.shape == spec.shape && t.data.iter().all(|v| v.is_finite())
-                })
+                tensors
+                    .iter()
+                    .any(|t| t.name == spec.name && t.shape == spec.shape && t.data.iter().all(|v| v.is_finite()))
             });
             if !whole {
                 let detail = format!("`{}` does not hold the weights of the network", section.prefix());
@@ -242,7 +245,11 @@ mod tests {
         let state = RunState { step: 7, reference: Some(0.1 + 0.2), ..RunState::new() };
         let spec = |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec(), same_as: None };
         let entries = [
-            Entry { section: Section::Weights, spec: spec("a.weight", &[2, 2]), read: Box::new(|| vec![1.0, -0.0, 3.5, 1e-40]) },
+            Entry {
+                section: Section::Weights,
+                spec: spec("a.weight", &[2, 2]),
+                read: Box::new(|| vec![1.0, -0.0, 3.5, 1e-40]),
+            },
             Entry { section: Section::First, spec: spec("a.weight", &[2, 2]), read: Box::new(|| vec![0.5; 4]) },
             Entry { section: Section::Weights, spec: spec("a.bias", &[1]), read: Box::new(|| vec![f32::MIN_POSITIVE]) },
         ];
@@ -260,7 +267,10 @@ mod tests {
         assert_eq!((&read.identity, &read.state), (&identity, &state));
         let (shape, values) = read.tensor(Section::Weights, "a.weight").unwrap();
         assert_eq!(shape, [2, 2]);
-        assert_eq!(values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [1.0f32, -0.0, 3.5, 1e-40].map(f32::to_bits));
+        assert_eq!(
+            values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [1.0f32, -0.0, 3.5, 1e-40].map(f32::to_bits)
+        );
         assert_eq!(read.tensor(Section::First, "a.weight").unwrap().1, [0.5; 4]);
         assert_eq!(read.tensor(Section::Second, "a.weight"), None);
     }

@@ -44,10 +44,8 @@ impl CheckpointFolder {
                 });
             }
         };
-        let mut found: Vec<(u64, PathBuf)> = entries
-            .flatten()
-            .filter_map(|entry| Some((parse(entry.file_name().to_str()?)?.0, entry.path())))
-            .collect();
+        let mut found: Vec<(u64, PathBuf)> =
+            entries.flatten().filter_map(|entry| Some((parse(entry.file_name().to_str()?)?.0, entry.path()))).collect();
         found.sort_by(|a, b| b.cmp(a));
         Ok(found.into_iter().map(|(_, path)| path).collect())
     }
@@ -55,7 +53,8 @@ impl CheckpointFolder {
     /// The file for the next checkpoint, after `steps` steps. In a folder that cannot be read it is the first one:
     /// writing it will say what is wrong.
     pub fn next(&self, steps: usize) -> PathBuf {
-        let newest = self.list().ok().and_then(|files| parse(files.first()?.file_name()?.to_str()?)).map_or(0, |(n, _)| n);
+        let newest =
+            self.list().ok().and_then(|files| parse(files.first()?.file_name()?.to_str()?)).map_or(0, |(n, _)| n);
         self.path.join(format!("{:08}-step-{steps:09}.ckpt", newest + 1))
     }
 

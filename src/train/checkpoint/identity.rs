@@ -26,8 +26,7 @@ pub struct RunIdentity {
 impl RunIdentity {
     /// The identity of a job on a backend of the given name.
     pub fn of(job: &TrainJob, backend: &str) -> Self {
-        let splits: Vec<Value> =
-            job.splits.iter().map(|s| serde_json::json!([s.train, s.val])).collect();
+        let splits: Vec<Value> = job.splits.iter().map(|s| serde_json::json!([s.train, s.val])).collect();
         let settings = serde_json::json!({
             "model": *job.network, "loss": job.loss, "scaler": job.scaler, "window_scaler": job.window_scaler,
             "window": job.windows, "train": job.config,
@@ -98,8 +97,12 @@ mod tests {
 
     #[test]
     fn every_difference_is_named_with_both_values() {
-        let a = identity(json!({"train": {"lr": 0.001, "max_seconds": null, "seed": 1}, "loss": {"name": "mae"}}), "aa");
-        let b = identity(json!({"train": {"lr": 0.01, "max_seconds": 5, "ema": 0.9, "seed": 1}, "loss": {"name": "mse"}}), "ab");
+        let a =
+            identity(json!({"train": {"lr": 0.001, "max_seconds": null, "seed": 1}, "loss": {"name": "mae"}}), "aa");
+        let b = identity(
+            json!({"train": {"lr": 0.01, "max_seconds": 5, "ema": 0.9, "seed": 1}, "loss": {"name": "mse"}}),
+            "ab",
+        );
         assert_eq!(
             a.differences(&b),
             [

@@ -15,10 +15,10 @@ mod state;
 use std::path::PathBuf;
 
 pub use file::{Checkpoint, Section};
+pub(super) use file::{Entry, write};
 pub use folder::CheckpointFolder;
 pub use identity::RunIdentity;
 pub use state::RunState;
-pub(super) use file::{Entry, write};
 
 use crate::error::Advise;
 
