@@ -17,9 +17,11 @@ use super::session::{Session, peak_rss_mb};
 use super::watch_flags::{WatchFlags, Watched};
 use crate::atomic_file::write_atomic;
 use crate::bundle::{Bundle, EpochRecord, StoppedBy};
-use crate::data::{Panel, Read, SeriesSplit, read_panel};
+use crate::data::{Read, SeriesSplit, read_panel};
 use crate::experiment::Experiment;
-use crate::train::{Plan, Provenance, TrainError, TrainJob, Trained, Watch};
+use crate::train::{
+    Check, Determinism, Facts, GradientMonitor, Plan, Provenance, TrainError, TrainJob, Trained, Watch, diagnose,
+};
 
 /// Flags of `nhits train`.
 #[derive(Debug, Args)]
@@ -40,6 +42,9 @@ pub(super) struct TrainArgs {
     /// Print what would be done, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Train a few steps twice, and once on another number of threads, compare every bit, and stop
+    #[arg(long, conflicts_with = "dry_run")]
+    verify_determinism: bool,
 }
 
 /// A run with its data read and its settings resolved.
@@ -48,6 +53,8 @@ pub(super) struct Run {
     pub data: Read,
     pub job: TrainJob,
     pub plan: Plan,
+    /// Of the last value repeated, see [`TrainJob::naive_mae`].
+    pub naive_mae: Option<f64>,
 }
 
 impl Run {
@@ -67,14 +74,15 @@ impl Run {
         for notice in &plan.notices {
             session.output.note(notice);
         }
-        Ok(Self { experiment, data, job, plan })
+        let naive_mae = job.naive_mae(&plan);
+        Ok(Self { experiment, data, job, plan, naive_mae })
     }
 
     /// What will be done, in a few lines.
     pub fn announcement(&self, taken: &Taken) -> String {
         let (panel, plan) = (&self.job.panel, &self.plan);
         let rows = |part: fn(&SeriesSplit) -> usize| self.job.splits.iter().map(part).sum::<usize>();
-        let naive = naive_mae(panel, &self.job.splits, self.job.network.horizon, &self.plan);
+        let naive = self.naive_mae;
         format!(
             "data      {} series, {} rows ({} train, {} validation, {} test), frequency {}\n\
              windows   {} to train on, {} to validate on, {} -> {} steps\n\
@@ -108,6 +116,21 @@ impl Run {
         )
     }
 
+    /// The checklist of a finished run.
+    fn checks(&self, outcome: &Outcome, gradient_warnings: Option<&[String]>) -> Vec<Check> {
+        diagnose(&Facts {
+            history: &outcome.history,
+            best: Some(&outcome.best),
+            stopped_by: Some(outcome.stopped_by),
+            naive_mae: self.naive_mae,
+            n_windows: self.plan.train_windows,
+            n_parameters: self.plan.n_parameters,
+            horizon: self.job.network.horizon,
+            rollbacks: outcome.rollbacks,
+            gradient_warnings,
+        })
+    }
+
     /// The bundle of a finished run.
     pub fn bundle<B: burn::tensor::backend::Backend>(
         &self,
@@ -125,25 +148,6 @@ impl Run {
         };
         Ok(trained.bundle(&self.job, &self.plan, provenance))
     }
-}
-
-/// Mean absolute error of the last value repeated over the validation windows, on the scale of the per-series scaler:
-/// comparable with the validation mae that training prints.
-fn naive_mae(panel: &Panel, splits: &[SeriesSplit], horizon: usize, plan: &Plan) -> Option<f64> {
-    let scalers = plan.scalers();
-    let (mut sum, mut n) = (0.0, 0u64);
-    for (s, split) in splits.iter().enumerate() {
-        let y = panel.series(s);
-        for origin in split.val.start.max(1)..(split.val.end + 1).saturating_sub(horizon) {
-            let Some(last) = y[..origin].iter().rev().find(|v| v.is_finite()) else { continue };
-            let last = scalers.y.apply(s, *last);
-            for target in y[origin..origin + horizon].iter().filter(|v| v.is_finite()) {
-                sum += (scalers.y.apply(s, *target) - last).abs();
-                n += 1;
-            }
-        }
-    }
-    (n > 0).then(|| sum / n as f64)
 }
 
 /// Training on whatever backend is taken.
@@ -205,6 +209,9 @@ impl TrainArgs {
                     "expected_mb": plan.expected_mb, "backend": taken.backend, "device": taken.device.to_string()}),
             );
         }
+        if self.verify_determinism {
+            return verify_determinism(&run, &session);
+        }
         let Watched { watch, gradients, resumed } =
             self.watching.watch(&self.run_dir, stop_on_ctrl_c()?, &session.output)?;
         write_text(&self.run_dir.join("config.toml"), &run.experiment.to_toml()?)?;
@@ -216,6 +223,8 @@ impl TrainArgs {
             let lines: Vec<String> = monitor.records().iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
             write_text(&self.run_dir.join("gradients.jsonl"), &format!("{}\n", lines.join("\n")))?;
         }
+        let warnings = gradients.as_ref().map(GradientMonitor::warnings);
+        let checks = run.checks(&outcome, warnings.as_deref());
         let best = &outcome.best;
         let resumed_at = resumed.as_ref().map(|(_, step)| *step);
         // Speed is that of this process; steps and epochs are those of the whole run.
@@ -229,7 +238,7 @@ impl TrainArgs {
             "val_loss": best.val_loss, "val_mae": best.val_mae, "wall_s": began.elapsed().as_secs_f64(),
             "steps_per_s": done as f64 / training_s, "windows_per_s": windows as f64 / training_s,
             "peak_rss_mb": peak_rss_mb(), "stopped_by": outcome.stopped_by, "resumed_at": resumed_at,
-            "rollbacks": outcome.rollbacks,
+            "rollbacks": outcome.rollbacks, "checks": checks,
         });
         if let Some(error) = outcome.failed {
             let path = bundle_path.display();
@@ -247,6 +256,9 @@ impl TrainArgs {
             StoppedBy::TimeLimit => "out of time",
             StoppedBy::Callback => "stopped by a callback",
         };
+        for check in &checks {
+            session.output.note(shown(check));
+        }
         session.output.result(
             format!(
                 "{stopped} after {} steps in {:.1} s; kept epoch {}: train loss {:.5}{validation}\nwrote {}",
@@ -259,6 +271,51 @@ impl TrainArgs {
             &value,
         )
     }
+}
+
+/// A line of the checklist; what to try stands below it.
+fn shown(check: &Check) -> String {
+    let (mark, advice) =
+        if check.ok { ("ok   ", String::new()) } else { ("look ", format!("\n      try: {}", check.advice)) };
+    format!("{mark} {}: {}{advice}", check.name, check.measured)
+}
+
+/// Steps of each run of `--verify-determinism`.
+const DETERMINISM_STEPS: usize = 5;
+
+struct Twice<'a>(&'a TrainJob);
+
+impl Job for Twice<'_> {
+    type Output = Result<Determinism, TrainError>;
+
+    fn run<B: AutodiffBackend>(self, _: &Taken, device: B::Device) -> Self::Output {
+        self.0.determinism::<B>(&device, DETERMINISM_STEPS)
+    }
+}
+
+/// Says whether training repeats to the bit on this backend; code 1 where it does not.
+fn verify_determinism(run: &Run, session: &Session) -> Result<(), CliError> {
+    let found = session.on_backend(Twice(&run.job))??;
+    let (threads, other) = &found.other_threads;
+    let value = json!({
+        "deterministic": found.repeats(), "independent_of_threads": found.threads_do_not_matter(), "steps": found.steps,
+        "threads": [run.job.threads, run.job.threads, threads],
+        "weights_sha256": [&found.twice[0], &found.twice[1], other],
+    });
+    if !found.repeats() {
+        let message = format!("{} steps with the same seed gave other weights the second time", found.steps);
+        return Err(CliError::program("not-deterministic", message)
+            .hint("flex and ndarray repeat to the bit; on a GPU sums are taken in an order that may change"));
+    }
+    let same = if found.threads_do_not_matter() { "the same" } else { "other" };
+    session.output.result(
+        format!(
+            "{} steps twice: the same bits ({}...); on {threads} thread(s): {same} bits",
+            found.steps,
+            &found.twice[0][..12]
+        ),
+        &value,
+    )
 }
 
 /// Writes a small text file beside the run.

@@ -274,6 +274,25 @@ impl TrainJob {
         })
     }
 
+    /// Mean absolute error of the last value repeated over all validation windows, on the scale of the per-series scaler:
+    /// comparable with the errors that training prints. `None` without validation rows.
+    pub fn naive_mae(&self, plan: &Plan) -> Option<f64> {
+        let (scalers, horizon) = (plan.scalers(), self.network.horizon);
+        let (mut sum, mut n) = (0.0, 0u64);
+        for (s, split) in self.splits.iter().enumerate() {
+            let y = self.panel.series(s);
+            for origin in split.val.start.max(1)..(split.val.end + 1).saturating_sub(horizon) {
+                let Some(last) = y[..origin].iter().rev().find(|v| v.is_finite()) else { continue };
+                let last = scalers.y.apply(s, *last);
+                for target in y[origin..origin + horizon].iter().filter(|v| v.is_finite()) {
+                    sum += (scalers.y.apply(s, *target) - last).abs();
+                    n += 1;
+                }
+            }
+        }
+        (n > 0).then(|| sum / n as f64)
+    }
+
     /// Trains on `device` of backend `B`.
     ///
     /// # Errors

@@ -12,6 +12,9 @@
 //! | `strategy` | the loop as burn's custom strategy |
 //! | `callback`, `callbacks/` | [`Callback`]: what looks on and may stop a run; those that come with the program |
 //! | `checkpoint/` | [`Checkpoint`]: everything that a run needs to go on exactly where it was |
+//! | `stopping` | [`EarlyStopping`] |
+//! | `diagnosis` | the checklist for when learning fails, done by the program |
+//! | `determinism` | the same steps twice, compared to the bit |
 //! | `average` | the moving average of the weights |
 //! | `view` | looking into a run: weights, gradients, sample forecasts |
 //! | `trainee` | one step: a batch shared by the workers |
@@ -26,6 +29,8 @@ mod callbacks;
 mod checkpoint;
 mod clip;
 mod config;
+mod determinism;
+mod diagnosis;
 mod error;
 mod feed;
 mod job;
@@ -34,6 +39,7 @@ mod progress;
 mod run;
 mod saved;
 mod schedule;
+mod stopping;
 mod strategy;
 mod trainee;
 mod view;
@@ -46,10 +52,13 @@ pub use callbacks::{Checkpoints, CsvLog, Every, GradientMonitor, GradientRecord,
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity, RunState, Section};
 pub use clip::{clip_global_norm, global_norm};
 pub use config::{Keep, OnNan, TrainConfig};
+pub use determinism::Determinism;
+pub use diagnosis::{Check, Facts, diagnose};
 pub use error::TrainError;
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};
 pub use progress::Dashboard;
 pub use saved::Provenance;
 pub use schedule::{Schedule, ScheduleConfig};
+pub use stopping::EarlyStopping;
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

@@ -427,12 +427,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
         self.state.history.push(record);
         let mut ended = ending;
         if let Some(loss) = record.val_loss {
-            if self.state.reference.is_none_or(|reference| loss < reference - self.settings.min_delta) {
-                (self.state.reference, self.state.stale) = (Some(loss), 0);
-            } else {
-                self.state.stale += 1;
-            }
-            if ended.is_none() && self.settings.patience > 0 && self.state.stale >= self.settings.patience {
+            let enough = self.state.stopping.after(loss, self.settings.patience, self.settings.min_delta);
+            if ended.is_none() && enough {
                 ended = Some(StoppedBy::EarlyStopping);
             }
         }

@@ -214,3 +214,28 @@ fn logs_and_monitors_write_what_they_promise() {
     ));
     assert!(ran.stderr.contains("gradients explode") && ran.stderr.contains("--gradient-clip"), "{}", ran.stderr);
 }
+
+#[test]
+fn determinism_is_verified_on_request() {
+    let folder = Folder::new();
+    folder.write("s.csv", daily(120));
+    let found = folder.json(&format!("{RUN} --run-dir r --verify-determinism"));
+    assert_eq!((&found["deterministic"], &found["independent_of_threads"]), (&true.into(), &true.into()), "{found}");
+    assert!(!folder.path("r/model.safetensors").exists(), "nothing is trained");
+}
+
+#[test]
+fn the_checklist_of_a_run_stands_on_what_was_measured() {
+    let folder = Folder::new();
+    folder.write("s.csv", daily(120));
+    let trained = folder.json(&format!("{RUN} --run-dir r"));
+    let checks = trained["checks"].as_array().unwrap();
+    let named =
+        |name: &str| checks.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}: {checks:?}"));
+    assert_eq!(named("the training loss falls")["ok"], true);
+    let naive = named("better than repeating the last value")["measured"].as_str().unwrap();
+    assert!(naive.contains(&format!("{:.5}", trained["val_mae"].as_f64().unwrap())), "{naive}");
+    // A rate that learns nothing is found out, with advice.
+    let ran = folder.ok(&format!("{RUN} --lr 1e-12 --run-dir r2"));
+    assert!(ran.stderr.contains("look  the training loss falls") && ran.stderr.contains("--find-lr"), "{}", ran.stderr);
+}

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::bundles::Parts;
 use crate::tool::{Folder, TINY, column, daily, day, hour, keys, panel, rows, wave};
 
-const TRAIN_KEYS: [&str; 20] = [
+const TRAIN_KEYS: [&str; 21] = [
     "bundle",
     "run_dir",
     "backend",
@@ -26,6 +26,7 @@ const TRAIN_KEYS: [&str; 20] = [
     "stopped_by",
     "resumed_at",
     "rollbacks",
+    "checks",
 ];
 
 #[test]

@@ -242,7 +242,7 @@ mod tests {
             program: "nhits".into(),
             backend: "flex".into(),
         };
-        let state = RunState { step: 7, reference: Some(0.1 + 0.2), ..RunState::new() };
+        let state = RunState { step: 7, lr: 0.1 + 0.2, ..RunState::new() };
         let spec = |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec(), same_as: None };
         let entries = [
             Entry {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::stopping::EarlyStopping;
 use super::super::trainee::StepOutput;
 use crate::bundle::{EpochRecord, StoppedBy};
 use crate::window::Position;
@@ -35,10 +36,8 @@ pub struct RunState {
     pub history: Vec<EpochRecord>,
     /// The epoch with the lowest validation loss (or the last one, if that is what is kept).
     pub best: Option<EpochRecord>,
-    /// The validation loss that early stopping compares with.
-    pub reference: Option<f64>,
-    /// Validations since it was set.
-    pub stale: usize,
+    /// Validations without improvement.
+    pub stopping: EarlyStopping,
     /// Updates of each weight's moments, in the order of the weights.
     pub updates: Vec<usize>,
     /// Why the run ended, if it has.
