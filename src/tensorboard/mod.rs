@@ -1,0 +1,5 @@
+//! Pictures of a run.
+
+mod picture;
+
+pub use picture::{Colour, Picture};
