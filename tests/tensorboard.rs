@@ -271,3 +271,60 @@ fn a_torn_last_record_costs_only_itself() {
         }
     }
 }
+
+/// A run of the binary, its curves compared with its own metrics, resumed in the middle.
+#[test]
+fn a_training_run_is_shown_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let data: String = (0..200).map(|i| format!("{i},{}\n", 10.0 + 3.0 * (f64::from(i) * 0.9).sin())).collect();
+    fs::write(folder.path().join("s.csv"), format!("ds,y\n{data}")).unwrap();
+    let train = |more: &str| {
+        let run = "train --data s.csv --horizon 4 --input-size 12 --hidden-size 8 --dropout 0.1 --batch-size 16 \
+                   --max-steps 60 --patience 0 --run-dir r --tensorboard tb --tensorboard-every 5 \
+                   --tensorboard-histograms 20 --quiet";
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nhits"));
+        let output = command.current_dir(folder.path()).args(run.split_whitespace()).args(more.split_whitespace());
+        let output = output.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    train("--max-time 0.000001s");
+    train("--resume");
+    let Some(found) = read(&folder.path().join("tb")) else { return };
+    let scalars = series(&found["stored"]["scalars"]);
+    let metrics: Vec<Value> = fs::read_to_string(folder.path().join("r/metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (tag, field) in
+        [("loss/validation", "val_loss"), ("mae/validation", "val_mae"), ("rmse/validation", "val_rmse")]
+    {
+        // The first run was stopped after its first step, and validated there: that point stays.
+        let shown: Vec<(u64, f64)> =
+            scalars[tag].iter().map(|(step, v)| (*step, number(v))).filter(|(step, _)| *step > 1).collect();
+        let known: Vec<(u64, f64)> = metrics
+            .iter()
+            .map(|m| (m["step"].as_u64().unwrap(), f64::from(m[field].as_f64().unwrap() as f32)))
+            .collect();
+        assert_eq!(shown, known, "{tag}");
+    }
+    let steps: Vec<u64> = scalars["loss/train"].iter().map(|(step, _)| *step).collect();
+    assert_eq!(
+        steps,
+        std::iter::once(1).chain((5..=60).step_by(5)).collect::<Vec<_>>(),
+        "no step twice, none left out"
+    );
+    assert!(scalars["learning_rate"].iter().all(|(_, v)| number(v) == f64::from(1e-3f32)));
+    assert!(scalars["gradient_norm"].iter().all(|(_, v)| number(v) > 0.0));
+    let histograms = series(&found["stored"]["histograms"]);
+    let named = |prefix: &str| histograms.keys().filter(|tag| tag.starts_with(prefix)).count();
+    // Three blocks of three linear layers, each with a weight and a bias.
+    assert_eq!((named("weights/"), named("gradients/")), (24, 24), "{:?}", histograms.keys());
+    assert_eq!(
+        histograms["gradients/blocks.0.layers.0.weight"].iter().map(|(s, _)| *s).collect::<Vec<_>>(),
+        [20, 40, 60]
+    );
+    // Four windows of four steps.
+    assert!(histograms["forecasts"].iter().all(|(_, h)| number(&h["num"]) == 16.0));
+    assert!(!series(&found["stored"]["images"])["forecast"].is_empty());
+}

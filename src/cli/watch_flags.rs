@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::output::Output;
 use crate::train::{
     Callback, Checkpoint, CheckpointFolder, Checkpoints, CsvLog, Dashboard, Every, GradientMonitor, JsonLog, Monitor,
-    RateMonitor, Watch,
+    RateMonitor, TensorBoard, Watch,
 };
 
 /// Watching and continuing.
@@ -41,6 +41,15 @@ pub(super) struct WatchFlags {
     /// vanish or explode
     #[arg(long, value_name = "N")]
     pub gradient_monitor: Option<usize>,
+    /// Write event files for TensorBoard into this folder
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
+    /// Steps between two points of TensorBoard's curves
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub tensorboard_every: usize,
+    /// Steps between two of TensorBoard's histograms and pictures, 0 is none
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub tensorboard_histograms: usize,
     /// Write the metrics of each epoch as csv, too
     #[arg(long, value_name = "FILE")]
     pub log_csv: Option<PathBuf>,
@@ -122,6 +131,11 @@ impl WatchFlags {
         let mut callbacks: Vec<Box<dyn Callback>> = vec![Box::new(JsonLog::new(&run_dir.join("metrics.jsonl")))];
         if let Some(path) = &self.log_csv {
             callbacks.push(Box::new(CsvLog::new(path)));
+        }
+        if let Some(dir) = &self.tensorboard {
+            let mut board = TensorBoard::new(dir);
+            (board.update_freq, board.histogram_freq) = (self.tensorboard_every, self.tensorboard_histograms);
+            callbacks.push(Box::new(board));
         }
         let gradients = self.gradient_monitor.map(GradientMonitor::new);
         callbacks.extend(gradients.clone().map(|g| Box::new(g) as Box<dyn Callback>));

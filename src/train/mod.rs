@@ -48,7 +48,9 @@ pub use callback::{
     Callback, CheckpointEvent, EpochEvent, ForecastSample, NetworkView, Next, RunEnd, RunStart, StepEvent,
     ValidationEvent, Written,
 };
-pub use callbacks::{Checkpoints, CsvLog, Every, GradientMonitor, GradientRecord, JsonLog, Monitor, RateMonitor};
+pub use callbacks::{
+    Checkpoints, CsvLog, Every, GradientMonitor, GradientRecord, JsonLog, Monitor, RateMonitor, TensorBoard,
+};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity, RunState, Section};
 pub use clip::{clip_global_norm, global_norm};
 pub use config::{Keep, OnNan, TrainConfig};

@@ -4,8 +4,10 @@ mod checkpoints;
 mod gradients;
 mod logs;
 mod rates;
+mod tensorboard;
 
 pub use checkpoints::{Checkpoints, Every, Monitor};
 pub use gradients::{GradientMonitor, GradientRecord};
 pub use logs::{CsvLog, JsonLog};
 pub use rates::RateMonitor;
+pub use tensorboard::TensorBoard;
