@@ -15,7 +15,8 @@ use super::checkpoint::{Checkpoint, CheckpointError, RunIdentity, RunState, Sect
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::feed::Feed;
-use super::optimizer::{Memory, Rule, SharedOptimizer};
+use super::memory::{Memory, SharedOptimizer};
+use super::optimizer::Rule;
 use super::progress::{Dashboard, Unlogged, Unseen};
 use super::run::LoopPlan;
 use super::schedule::Schedule;
@@ -329,7 +330,7 @@ impl TrainJob {
             Some((path, checkpoint)) => Some(self.resumed::<B>(checkpoint, &identity, path, device)?),
             None => None,
         };
-        let rule = SharedOptimizer::<Trainee<B>, B>::new(Rule::of(&self.config));
+        let rule = SharedOptimizer::<Trainee<B>, B>::new(Rule::of(&self.config), workers.clone());
         let (net, start) = match resumed {
             Some(Resumed { net, memory, start }) => {
                 rule.remember(memory);
@@ -435,8 +436,7 @@ impl TrainJob {
         let config = &self.network;
         let inner = |section| view::network::<B::InnerBackend>(checkpoint, section, config, device).transpose();
         let net = NHits::<B>::with_tensors(config, |name| checkpoint.tensor(Section::Weights, name), device)?;
-        let empty = SharedOptimizer::<Trainee<B>, B>::new(Rule::of(&self.config)).memory();
-        let memory = view::memory(checkpoint, &net, config, device, empty)?;
+        let memory = view::memory(checkpoint, &net, config, device)?;
         let average = match (self.config.ema, inner(Section::Average)?) {
             (Some(decay), Some(net)) => Some(Average { net, decay }),
             _ => None,

@@ -18,7 +18,7 @@
 //! | `average` | the moving average of the weights |
 //! | `view` | looking into a run: weights, gradients, sample forecasts |
 //! | `trainee` | one step: a batch shared by the workers |
-//! | `optimizer`, `schedule`, `clip` | update rules, learning rates, clipping by the global norm |
+//! | `optimizer`, `memory`, `schedule`, `clip` | update rules, their moments, learning rates, clipping by the global norm |
 //! | `feed` | the window loader as burn wants it |
 //! | `saved` | [`Provenance`] and the bundle of a run |
 //! | `progress` | progress bar, plain lines, burn's dashboard |
@@ -34,6 +34,7 @@ mod diagnosis;
 mod error;
 mod feed;
 mod job;
+mod memory;
 mod optimizer;
 mod progress;
 mod run;

@@ -21,7 +21,7 @@ use super::checkpoint::{self, RunIdentity, RunState};
 use super::clip::{clip_global_norm, global_norm, scale};
 use super::config::{Keep, OnNan};
 use super::job::Plan;
-use super::optimizer::{Memory, SharedOptimizer};
+use super::memory::{Memory, SharedOptimizer};
 use super::strategy::{Components, Outcome};
 use super::trainee::{StepOutput, TrainInput, Trainee};
 use super::view::{self, Samples, View};

@@ -18,7 +18,7 @@ use super::average::Average;
 use super::callback::Callback;
 use super::checkpoint::{RunIdentity, RunState};
 use super::job::Plan;
-use super::optimizer::SharedOptimizer;
+use super::memory::SharedOptimizer;
 use super::run::{LoopPlan, Run};
 use super::schedule::Schedule;
 use super::trainee::Trainee;

@@ -10,7 +10,8 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 
 use super::callback::{ForecastSample, NetworkView};
 use super::checkpoint::{Checkpoint, Entry, Section};
-use super::optimizer::{Memory, Rule, RuleState};
+use super::memory::Memory;
+use super::optimizer::{Rule, RuleState};
 use super::trainee::Trainee;
 use crate::loss::Loss;
 use crate::model::{Checked, ModelError, NHits, NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
@@ -187,7 +188,6 @@ pub(super) fn memory<B: AutodiffBackend>(
     net: &NHits<B>,
     config: &Checked,
     device: &B::Device,
-    mut memory: Memory<Trainee<B>, B>,
 ) -> Result<Memory<Trainee<B>, B>, ModelError> {
     // Moments have the shapes of weights: they are read as networks, and taken out in the same order.
     let first = network::<B::InnerBackend>(checkpoint, Section::First, config, device).transpose()?;
@@ -199,6 +199,7 @@ pub(super) fn memory<B: AutodiffBackend>(
     let mut first = first.as_ref().map(own).unwrap_or_default().into_iter();
     let mut second = second.as_ref().map(own).unwrap_or_default().into_iter();
     let mut updates = checkpoint.state.updates.iter();
+    let mut memory = Memory::<Trainee<B>, B>::default();
     for (_, weight) in net.weights().into_iter().filter(|(spec, _)| spec.same_as.is_none()) {
         let time = updates.next().copied().unwrap_or(0);
         let (first, second) = (first.next(), second.next());
