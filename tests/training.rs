@@ -13,8 +13,8 @@ use nhits::data::{Panel, SplitSpec};
 use nhits::loss::{Loss, LossConfig};
 use nhits::model::{NHits, NHitsConfig};
 use nhits::train::{
-    Optimizer, OptimizerKind, Rule, StepSettings, TrainConfig, TrainError, TrainInput, TrainJob, Trainee, Watch,
-    WindowChoice, clip_global_norm,
+    Optimizer, OptimizerKind, PlateauRules, Rule, ScheduleConfig, StepSettings, TrainConfig, TrainError, TrainInput,
+    TrainJob, Trainee, Watch, WindowChoice, clip_global_norm,
 };
 use nhits::transform::ScalerKind;
 use nhits::window::{ColumnScalers, WindowBatcher, WindowIndex, WindowRules, WindowScaler, WindowShape};
@@ -333,4 +333,28 @@ fn the_last_weights_come_back_where_they_are_asked_for() {
         assert_eq!((summary.best_epoch, summary.val_loss), (12, Some(last)), "{backend}");
         assert!((val_loss / last - 1.0).abs() < 1e-5, "{backend}: returned weights have {val_loss}, last epoch {last}");
     }
+}
+
+#[test]
+fn plateau_lowers_the_rate_after_validations_without_improvement() {
+    // A loss below a millionth of the best is not to be had, so every validation but the first is a bad one.
+    let rules = PlateauRules { patience: 1, factor: 0.1, threshold: 0.999_999, cooldown: 0, min_lr: 2e-4 };
+    let config = TrainConfig { schedule: ScheduleConfig::Plateau(rules), epochs: 8, ..few_steps() };
+    let run = || on_each(|| WholeRun(job(config.clone())));
+    for ((backend, first), (_, second)) in run().into_iter().zip(run()) {
+        let (summary, _, bits) = first.summary.unwrap();
+        let rates: Vec<f64> = summary.history.iter().map(|r| r.lr).collect();
+        let want = [3e-3, 3e-3, 3e-3, 3e-4, 3e-4, 2e-4, 2e-4, 2e-4];
+        assert!(rates.iter().zip(want).all(|(r, w)| (r / w - 1.0).abs() < 1e-12), "{backend}: {rates:?}");
+        assert!(bits == second.summary.unwrap().2, "{backend}: the same run ended with other bits");
+    }
+}
+
+#[test]
+fn plateau_without_validation_rows_is_refused() {
+    let config = TrainConfig { schedule: ScheduleConfig::named("plateau").unwrap(), ..few_steps() };
+    let mut job = job(config);
+    job.splits = SplitSpec::rows(140, 0, 60).resolve_all(&job.panel).unwrap();
+    let error = job.plan().unwrap_err();
+    assert!(matches!(error, TrainError::Setting(_)) && error.to_string().contains("there are none"), "{error}");
 }

@@ -10,6 +10,7 @@ mod flags;
 mod import;
 mod output;
 mod predict;
+mod schedule_flags;
 mod session;
 mod train;
 mod train_flags;

@@ -200,6 +200,7 @@ impl TrainJob {
                 )
             });
         }
+        notices.extend(self.config.schedule.beside_validation(val_index.len(), self.config.patience)?);
         let scalers = ColumnScalers::fit(self.scaler, &self.panel, &train)?;
         let batch_size = self.config.batch_size;
         let pass = index.len().div_ceil(batch_size);
@@ -278,6 +279,7 @@ impl TrainJob {
             device.clone(),
         )?;
         let outcome = Arc::new(Mutex::new(Outcome::<B>::default()));
+        let schedule = Schedule::of(&self.config, plan.total_steps, plan.steps_per_epoch);
         let settings = StepSettings { loss: loss.clone(), workers, seed };
         let watched = WatchedLoop {
             plan: LoopPlan {
@@ -290,12 +292,11 @@ impl TrainJob {
                 has_validation: plan.val_windows > 0,
                 keep: self.config.keep,
                 loss,
+                schedule: schedule.clone(),
             },
             observer: Mutex::new(watch.observer.unwrap_or_else(|| watch.dashboard.observer())),
             outcome: outcome.clone(),
         };
-        let schedule =
-            Schedule::new(self.config.schedule.clone(), self.config.lr, self.config.warmup_steps, plan.total_steps);
         let optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&self.config));
         let trainee = Trainee::new(NHits::new(&self.network, seed, device), settings);
         let learner = Learner::new(trainee, optimizer, schedule);

@@ -34,5 +34,7 @@ pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};
 pub use progress::{Dashboard, Observer};
 pub use saved::Provenance;
-pub use schedule::{Schedule, ScheduleConfig};
+pub use schedule::{
+    CosineRestarts, OneCycle, Plateau, PlateauRules, Schedule, ScheduleConfig, SchedulePer, ScheduleRecord,
+};
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

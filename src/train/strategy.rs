@@ -21,7 +21,7 @@ use super::clip::clip_global_norm;
 use super::config::Keep;
 use super::optimizer::Optimizer;
 use super::progress::Observer;
-use super::schedule::Schedule;
+use super::schedule::{Plateau, Schedule};
 use super::trainee::{StepOutput, Trainee};
 use crate::bundle::{EpochRecord, StoppedBy};
 use crate::loss::Loss;
@@ -42,6 +42,7 @@ pub(super) struct LoopPlan {
     pub has_validation: bool,
     pub keep: Keep,
     pub loss: Loss,
+    pub schedule: Schedule,
 }
 
 /// The epoch whose weights are to be kept.
@@ -205,6 +206,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
         let mut observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
         observer.on_start(self.plan.total_steps);
         let (mut step, mut stale, mut reference) = (0, 0, f64::INFINITY);
+        let mut plateau = Plateau::default();
         for number in starting_epoch..=self.plan.epochs {
             let mut epoch =
                 Epoch { number, step, began: Instant::now(), train: StepOutput::default(), stepping_s: 0.0 };
@@ -252,6 +254,9 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
             });
             observer.on_epoch(&record, self.plan.epochs, best && self.plan.keep == Keep::Best);
             if let Some(loss) = record.val_loss {
+                if let Some(at) = self.plan.schedule.after_validation(&mut plateau, loss, step) {
+                    learner.load_scheduler(at);
+                }
                 if loss < reference - self.plan.min_delta {
                     (reference, stale) = (loss, 0);
                 } else {
