@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod flags;
 mod import;
+mod lr_find;
 mod output;
 mod predict;
 mod schedule_flags;

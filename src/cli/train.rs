@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::config::ExperimentArgs;
 use super::error::CliError;
+use super::lr_find;
 use super::output::check_file;
 use super::session::{Session, peak_rss_mb};
 use crate::atomic_file::write_atomic;
@@ -40,6 +41,9 @@ pub(super) struct TrainArgs {
     /// Print what would be done, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Search for a learning rate instead of training: draws the loss over a rising rate, also as RUN_DIR/lr-find.svg
+    #[arg(long)]
+    find_lr: bool,
 }
 
 fn dashboard(text: &str) -> Result<Dashboard, String> {
@@ -231,7 +235,8 @@ impl TrainArgs {
         let mut experiment = self.experiment.resolve(&session)?;
         self.experiment.data.apply_named(&mut experiment)?;
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
-        check_file(&bundle_path)?;
+        let picture = lr_find::picture(&self.run_dir);
+        check_file(if self.find_lr { &picture } else { &bundle_path })?;
         let run = Run::prepare(experiment, &session)?;
         session.output.note(run.announcement(&taken));
         if self.dry_run {
@@ -242,6 +247,9 @@ impl TrainArgs {
                     "n_parameters": plan.n_parameters, "steps": plan.total_steps, "epochs": plan.epochs,
                     "expected_mb": plan.expected_mb, "backend": taken.backend, "device": taken.device.to_string()}),
             );
+        }
+        if self.find_lr {
+            return lr_find::find(&run, &self.run_dir, &taken, &session);
         }
         write_text(&self.run_dir.join("config.toml"), &run.experiment.to_toml()?)?;
         let interrupter = stop_on_ctrl_c()?;
@@ -293,7 +301,7 @@ impl TrainArgs {
 }
 
 /// Writes a small text file beside the run.
-fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
     write_atomic(path, |w| w.write_all(text.as_bytes()))
         .map_err(|e| CliError::program("write", format!("cannot write {e}")).hint("check the folder and its rights"))
 }

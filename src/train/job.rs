@@ -94,10 +94,10 @@ pub struct Plan {
     pub expected_mb: f64,
     /// What the user should know.
     pub notices: Vec<String>,
-    index: Arc<WindowIndex>,
+    pub(super) index: Arc<WindowIndex>,
     val_index: Arc<WindowIndex>,
-    sampling: Sampling,
-    scalers: Arc<ColumnScalers>,
+    pub(super) sampling: Sampling,
+    pub(super) scalers: Arc<ColumnScalers>,
 }
 
 impl Plan {
@@ -154,7 +154,7 @@ impl TrainJob {
         WindowShape { input_size: self.network.input_size, horizon: self.network.horizon }
     }
 
-    fn loss(&self) -> Result<Loss, TrainError> {
+    pub(super) fn loss(&self) -> Result<Loss, TrainError> {
         let (input_size, horizon) = (self.network.input_size, self.network.horizon);
         Ok(Loss::new(self.loss.clone(), self.config.horizon_weight.clone(), input_size, horizon)?)
     }

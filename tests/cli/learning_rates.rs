@@ -1,8 +1,8 @@
-//! Schedules of the learning rate.
+//! Schedules of the learning rate, and the search for one.
 
 use serde_json::Value;
 
-use crate::tool::Folder;
+use crate::tool::{Folder, daily, keys};
 
 /// The learning rate of the last step of each epoch.
 fn rates(folder: &Folder) -> Vec<f64> {
@@ -60,4 +60,47 @@ fn a_patience_that_early_stopping_cuts_short_is_told() {
     assert!(ran.stderr.contains("--lr-patience"), "{}", ran.stderr);
     let ran = folder.ok(&format!("train --data s.csv {run} --lr-patience 2"));
     assert!(!ran.stderr.contains("--lr-patience"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_search_suggests_a_rate_draws_the_curve_and_trains_nothing() {
+    let folder = Folder::new();
+    folder.write("s.csv", daily(300));
+    let run = "train --data s.csv --horizon 4 --input-size 12 --hidden-size 32 --batch-size 64 --run-dir r --find-lr";
+    let found = folder.json(run);
+    assert_eq!(
+        keys(&found),
+        [
+            "suggested_lr",
+            "basis",
+            "lowest_lr",
+            "stopped_early",
+            "steps",
+            "picture",
+            "backend",
+            "device",
+            "wall_s",
+            "curve"
+        ]
+    );
+    let suggested = found["suggested_lr"].as_f64().unwrap();
+    assert!((1e-4..1e-1).contains(&suggested), "{suggested}");
+    assert_eq!((&found["basis"], &found["picture"]), (&"steepest-descent".into(), &"r/lr-find.svg".into()));
+    let curve = found["curve"].as_array().unwrap();
+    assert_eq!(found["steps"].as_u64(), Some(curve.len() as u64));
+    assert_eq!(keys(&curve[0]), ["lr", "loss", "smoothed"]);
+    let picture = folder.text("r/lr-find.svg");
+    assert!(picture.starts_with("<svg") && picture.contains("learning rate"), "{picture}");
+    // Nothing else was written, and the search repeats bit for bit.
+    assert_eq!(std::fs::read_dir(folder.path("")).unwrap().count(), 2);
+    assert_eq!(std::fs::read_dir(folder.path("r")).unwrap().count(), 1);
+    assert_eq!(folder.json(run)["curve"], found["curve"]);
+    assert_ne!(folder.json(&format!("{run} --seed 2"))["curve"], found["curve"]);
+    let report = folder.ok(run).stdout;
+    for part in ["suggested learning rate", "lowest loss", "r/lr-find.svg"] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    assert!(report.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c)), "no curve is drawn: {report}");
+    // It takes the place of the training's other switches.
+    assert_eq!(folder.json(&format!("{run} --dry-run"))["dry_run"], true);
 }

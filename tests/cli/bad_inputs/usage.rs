@@ -42,6 +42,12 @@ pub fn table() -> Vec<Bad> {
             &["s.csv/m.st", "s.csv is a file", "--output"],
         ),
         bad(
+            "picture of a search in a file",
+            "train --data s.csv --horizon 4 --find-lr --run-dir s.csv",
+            "output",
+            &["s.csv/lr-find.svg", "s.csv is a file"],
+        ),
+        bad(
             "kind of synthetic series",
             "data generate sinus --output x.csv",
             "unknown-synthetic-kind",
