@@ -12,7 +12,7 @@ use nhits::loss::LossConfig;
 use nhits::model::NHitsConfig;
 use nhits::train::{
     Callback, CheckpointError, CheckpointEvent, CheckpointFolder, Checkpoints, Every, Next, OnNan, OptimizerKind,
-    RunEnd, ScheduleConfig, StepEvent, TrainConfig, TrainError, TrainJob, Watch, WindowChoice,
+    PlateauRules, RunEnd, ScheduleConfig, StepEvent, TrainConfig, TrainError, TrainJob, Watch, WindowChoice,
 };
 use nhits::transform::ScalerKind;
 use nhits::window::WindowScaler;
@@ -210,6 +210,12 @@ fn every_option_that_has_a_state_is_resumed() {
     same(&TrainConfig { ema: Some(0.9), ..config() }, &[3, 8], Every::Steps(1000));
     same(&TrainConfig { accumulate: 2, ..config() }, &[2, 7], Every::Steps(1000));
     same(&TrainConfig { steps_per_epoch: Some(4), max_steps: Some(18), ..config() }, &[6], Every::Steps(1000));
+    let rules = PlateauRules { patience: 0, factor: 0.5, threshold: 0.5, ..PlateauRules::default() };
+    let plateau = TrainConfig { schedule: ScheduleConfig::Plateau(rules), patience: 0, ..config() };
+    for (name, came) in straight(&plateau) {
+        assert!(came.history.last().unwrap().lr < came.history[0].lr, "{name}: the plateau schedule had nothing to do");
+    }
+    same(&plateau, &[6, 13], Every::Steps(1000));
     for optimizer in [OptimizerKind::Adam, OptimizerKind::Sgd, OptimizerKind::RmsProp] {
         let config = TrainConfig { optimizer, lr: 1e-3, keep: nhits::train::Keep::Last, ..config() };
         same(&config, &[4], Every::Steps(1000));

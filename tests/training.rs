@@ -13,8 +13,8 @@ use nhits::data::{Panel, SplitSpec};
 use nhits::loss::{Loss, LossConfig};
 use nhits::model::{NHits, NHitsConfig};
 use nhits::train::{
-    Optimizer, OptimizerKind, Rule, StepSettings, TrainConfig, TrainError, TrainInput, TrainJob, Trainee, Watch,
-    WindowChoice, clip_global_norm,
+    FindLr, FoundLr, LrBasis, Optimizer, OptimizerKind, PlateauRules, Rule, ScheduleConfig, StepSettings, TrainConfig,
+    TrainError, TrainInput, TrainJob, Trainee, Watch, WindowChoice, clip_global_norm,
 };
 use nhits::transform::ScalerKind;
 use nhits::window::{ColumnScalers, WindowBatcher, WindowIndex, WindowRules, WindowScaler, WindowShape};
@@ -332,5 +332,84 @@ fn the_last_weights_come_back_where_they_are_asked_for() {
         let last = summary.history[11].val_loss.unwrap();
         assert_eq!((summary.best_epoch, summary.val_loss), (12, Some(last)), "{backend}");
         assert!((val_loss / last - 1.0).abs() < 1e-5, "{backend}: returned weights have {val_loss}, last epoch {last}");
+    }
+}
+
+#[test]
+fn plateau_lowers_the_rate_after_validations_without_improvement() {
+    // A loss below a millionth of the best is not to be had, so every validation but the first is a bad one.
+    let rules = PlateauRules { patience: 1, factor: 0.1, threshold: 0.999_999, cooldown: 0, min_lr: 2e-4 };
+    let config = TrainConfig { schedule: ScheduleConfig::Plateau(rules), epochs: 8, ..few_steps() };
+    let run = || on_each(|| WholeRun(job(config.clone())));
+    for ((backend, first), (_, second)) in run().into_iter().zip(run()) {
+        let (summary, _, bits) = first.summary.unwrap();
+        let rates: Vec<f64> = summary.history.iter().map(|r| r.lr).collect();
+        let want = [3e-3, 3e-3, 3e-3, 3e-4, 3e-4, 2e-4, 2e-4, 2e-4];
+        assert!(rates.iter().zip(want).all(|(r, w)| (r / w - 1.0).abs() < 1e-12), "{backend}: {rates:?}");
+        assert!(bits == second.summary.unwrap().2, "{backend}: the same run ended with other bits");
+    }
+}
+
+#[test]
+fn plateau_without_validation_rows_is_refused() {
+    let config = TrainConfig { schedule: ScheduleConfig::named("plateau").unwrap(), ..few_steps() };
+    let mut job = job(config);
+    job.splits = SplitSpec::rows(140, 0, 60).resolve_all(&job.panel).unwrap();
+    let error = job.plan().unwrap_err();
+    assert!(matches!(error, TrainError::Setting(_)) && error.to_string().contains("there are none"), "{error}");
+}
+
+/// A search for a learning rate.
+struct Search(TrainJob, FindLr);
+
+impl Job for Search {
+    type Output = Result<FoundLr, TrainError>;
+
+    fn run<B: AutodiffBackend>(self, _: &Taken, device: B::Device) -> Self::Output {
+        self.0.find_lr::<B>(&self.0.plan().unwrap(), &device, &self.1)
+    }
+}
+
+#[test]
+fn a_search_suggests_a_usual_rate_and_repeats_bit_for_bit() {
+    let search = |seed| {
+        let config = TrainConfig { batch_size: 64, seed, ..few_steps() };
+        on_each(|| Search(job(config.clone()), FindLr::default()))
+    };
+    for ((backend, found), (_, again)) in search(1).into_iter().zip(search(1)) {
+        let (found, again) = (found.unwrap(), again.unwrap());
+        assert_eq!(found.basis, LrBasis::SteepestDescent, "{backend}");
+        assert!((1e-4..1e-1).contains(&found.suggested), "{backend}: {}", found.suggested);
+        assert!(found.lowest > found.suggested, "{backend}: {}", found.lowest);
+        let bits = |f: &FoundLr| f.curve.iter().map(|p| (p.lr.to_bits(), p.loss.to_bits())).collect::<Vec<_>>();
+        assert_eq!(bits(&found), bits(&again), "{backend}");
+    }
+    // The test and validation rows are not read: with others in their place the curve is the same.
+    let mut other = job(TrainConfig { batch_size: 64, ..few_steps() });
+    let mut panel = panel(200);
+    for series in 0..2 {
+        for row in 140..200 {
+            panel.y[series * 200 + row] = f64::NAN;
+        }
+    }
+    other.panel = Arc::new(panel);
+    for ((backend, found), (_, clean)) in
+        on_each(|| Search(other.clone(), FindLr::default())).into_iter().zip(search(1))
+    {
+        assert_eq!(found.unwrap(), clean.unwrap(), "{backend}");
+    }
+}
+
+#[test]
+fn a_search_ends_where_the_loss_diverges_and_refuses_bad_settings() {
+    let config = TrainConfig { optimizer: OptimizerKind::Sgd, gradient_clip: 0.0, ..few_steps() };
+    let wide = FindLr { from: 1e-3, to: 1e12, steps: 60, ..FindLr::default() };
+    for (backend, found) in on_each(|| Search(job(config.clone()), wide)) {
+        let found = found.unwrap();
+        assert!(found.stopped_early && found.curve.len() < 60, "{backend}: {} steps", found.curve.len());
+        assert!(found.curve.iter().all(|p| p.loss.is_finite()), "{backend}");
+    }
+    for (_, found) in on_each(|| Search(job(config.clone()), FindLr { steps: 1, ..wide })) {
+        assert!(found.unwrap_err().to_string().contains("find_lr.steps = 1"));
     }
 }

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::error::CliError;
 use super::flags::{DataFlags, SplitFlags};
+use super::schedule_flags::ScheduleFlags;
 use super::session::Session;
 use super::train_flags::{LossFlags, NetworkFlags, TrainerFlags};
 use crate::experiment::Experiment;
@@ -34,6 +35,9 @@ pub(super) struct ExperimentArgs {
     #[command(flatten)]
     pub loss: LossFlags,
     #[command(flatten)]
+    pub schedule: ScheduleFlags,
+    // Last, so that what a command adds stands under its heading, too.
+    #[command(flatten)]
     pub trainer: TrainerFlags,
 }
 
@@ -47,6 +51,7 @@ impl ExperimentArgs {
         }
         self.network.apply(&mut experiment)?;
         self.loss.apply(&mut experiment)?;
+        self.schedule.apply(&mut experiment.train)?;
         self.trainer.apply(&mut experiment)?;
         experiment.check()?;
         Ok(experiment)

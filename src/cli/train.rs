@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::config::ExperimentArgs;
 use super::error::CliError;
+use super::lr_find;
 use super::output::check_file;
 use super::session::{Session, peak_rss_mb};
 use super::watch_flags::{WatchFlags, Watched};
@@ -45,6 +46,9 @@ pub(super) struct TrainArgs {
     /// Train a few steps twice, and once on another number of threads, compare every bit, and stop
     #[arg(long, conflicts_with = "dry_run")]
     verify_determinism: bool,
+    /// Search for a learning rate instead of training: draws the loss over a rising rate, also as RUN_DIR/lr-find.svg
+    #[arg(long)]
+    find_lr: bool,
 }
 
 /// A run with its data read and its settings resolved.
@@ -197,7 +201,8 @@ impl TrainArgs {
         let mut experiment = self.experiment.resolve(&session)?;
         self.experiment.data.apply_named(&mut experiment)?;
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
-        check_file(&bundle_path)?;
+        let picture = lr_find::picture(&self.run_dir);
+        check_file(if self.find_lr { &picture } else { &bundle_path })?;
         let run = Run::prepare(experiment, &session)?;
         session.output.note(run.announcement(&taken));
         if self.dry_run {
@@ -208,6 +213,9 @@ impl TrainArgs {
                     "n_parameters": plan.n_parameters, "steps": plan.total_steps, "epochs": plan.epochs,
                     "expected_mb": plan.expected_mb, "backend": taken.backend, "device": taken.device.to_string()}),
             );
+        }
+        if self.find_lr {
+            return lr_find::find(&run, &self.run_dir, &taken, &session);
         }
         if self.verify_determinism {
             return verify_determinism(&run, &session);
@@ -319,7 +327,7 @@ fn verify_determinism(run: &Run, session: &Session) -> Result<(), CliError> {
 }
 
 /// Writes a small text file beside the run.
-fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
     write_atomic(path, |w| w.write_all(text.as_bytes()))
         .map_err(|e| CliError::program("write", format!("cannot write {e}")).hint("check the folder and its rights"))
 }

@@ -6,7 +6,7 @@ use super::error::CliError;
 use crate::error::{InvalidSetting, nearest};
 use crate::experiment::Experiment;
 use crate::loss::LossConfig;
-use crate::train::{Keep, OnNan, OptimizerKind, ScheduleConfig};
+use crate::train::{Keep, OnNan, OptimizerKind};
 
 /// The network.
 #[derive(Debug, Clone, Default, Args)]
@@ -108,21 +108,6 @@ pub(super) struct TrainerFlags {
     /// Learning rate [default: 1e-3]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// constant, step or cosine
-    #[arg(long, value_name = "NAME")]
-    pub lr_schedule: Option<String>,
-    /// Steps between two decays of the step schedule [default: a third of all steps]
-    #[arg(long, value_name = "N")]
-    pub lr_step_size: Option<usize>,
-    /// Factor of each decay of the step schedule [default: 0.5]
-    #[arg(long, value_name = "G", allow_negative_numbers = true)]
-    pub lr_gamma: Option<f64>,
-    /// Rate at the end of the cosine schedule [default: 0]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
-    pub lr_min: Option<f64>,
-    /// Steps of linear warm-up
-    #[arg(long, value_name = "N")]
-    pub warmup_steps: Option<usize>,
     /// adamw, adam, sgd or rmsprop
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<String>,
@@ -170,7 +155,7 @@ pub(super) struct TrainerFlags {
     pub shares: Option<usize>,
 }
 
-fn set<T: Clone>(to: &mut T, from: &Option<T>) {
+pub(super) fn set<T: Clone>(to: &mut T, from: &Option<T>) {
     if let Some(value) = from {
         *to = value.clone();
     }
@@ -183,7 +168,7 @@ fn set_list(to: &mut Option<Vec<usize>>, from: &[usize]) {
 }
 
 /// One of `names`, or an error that names the nearest.
-fn unknown(flag: &str, given: &str, names: &[&str]) -> CliError {
+pub(super) fn unknown(flag: &str, given: &str, names: &[&str]) -> CliError {
     let remedy = nearest(given, names.iter()).map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
     InvalidSetting::new(flag, given, format!("one of {}", names.join(", ")), remedy).into()
 }
@@ -330,8 +315,6 @@ impl TrainerFlags {
         }
         set(&mut experiment.window.stride, &self.window_stride);
         set(&mut train.lr, &self.lr);
-        train.schedule = self.schedule(&train.schedule)?;
-        set(&mut train.warmup_steps, &self.warmup_steps);
         if let Some(word) = &self.optimizer {
             let names = OptimizerKind::ALL.map(OptimizerKind::name);
             train.optimizer = OptimizerKind::ALL
@@ -368,31 +351,5 @@ impl TrainerFlags {
             Some(other) => return Err(unknown("--keep", other, &["best", "last"])),
         }
         Ok(())
-    }
-
-    fn schedule(&self, now: &ScheduleConfig) -> Result<ScheduleConfig, CliError> {
-        let schedule = match self.lr_schedule.as_deref() {
-            None => now.clone(),
-            Some(name) if name == now.name() => now.clone(),
-            Some("constant") => ScheduleConfig::Constant,
-            Some("step") => ScheduleConfig::Step { step_size: None, gamma: 0.5 },
-            Some("cosine") => ScheduleConfig::Cosine { t_max: None, eta_min: 0.0 },
-            Some(other) => return Err(unknown("--lr-schedule", other, &["constant", "step", "cosine"])),
-        };
-        match schedule {
-            ScheduleConfig::Step { step_size, gamma } if self.lr_min.is_none() => Ok(ScheduleConfig::Step {
-                step_size: self.lr_step_size.or(step_size),
-                gamma: self.lr_gamma.unwrap_or(gamma),
-            }),
-            ScheduleConfig::Cosine { t_max, eta_min } if self.lr_step_size.is_none() && self.lr_gamma.is_none() => {
-                Ok(ScheduleConfig::Cosine { t_max, eta_min: self.lr_min.unwrap_or(eta_min) })
-            }
-            other if self.lr_step_size.is_none() && self.lr_gamma.is_none() && self.lr_min.is_none() => Ok(other),
-            other => Err(CliError::input(
-                "usage",
-                format!("the {} schedule takes none of the given --lr-* numbers", other.name()),
-            )
-            .hint("--lr-step-size and --lr-gamma are for --lr-schedule step, --lr-min for cosine")),
-        }
     }
 }

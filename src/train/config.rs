@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::OptimizerKind;
-use super::schedule::ScheduleConfig;
+use super::schedule::{ScheduleConfig, SchedulePer};
 use crate::error::InvalidSetting;
 
 /// Which weights a run ends with.
@@ -37,14 +37,15 @@ pub enum OnNan {
 /// | `epochs` | 100 | >= 1 | passes over the training windows (see `steps_per_epoch`) |
 /// | `max_steps` | none | >= 1 | ends training after so many steps, whatever `epochs` says |
 /// | `steps_per_epoch` | none | >= 1 | draws `batch_size` windows at random per step, so many steps an epoch, instead of a full pass |
-/// | `lr` | 1e-3 | > 0, finite | learning rate at the start |
+/// | `lr` | 1e-3 | > 0, finite | learning rate at the start, or at the peak of one-cycle |
 /// | `weight_decay` | 1e-5 | >= 0 | decoupled for adamw, added to the gradient for the others |
 /// | `optimizer` | adamw | adam, adamw, sgd, rmsprop | update rule |
 /// | `momentum` | 0.9 | 0..1 | of sgd |
 /// | `nesterov` | false | | of sgd |
 /// | `gradient_clip` | 1.0 | >= 0, 0 is off | limit of the global norm of the gradient |
-/// | `schedule` | constant | constant, step, cosine | learning rate over the steps |
-/// | `warmup_steps` | 0 | >= 0 | steps in which the rate rises linearly from 0 |
+/// | `schedule` | constant | constant, step, decays, cosine, cosine-restarts, linear, exponential, one-cycle, plateau | learning rate in the course of the run, see [`ScheduleConfig`] |
+/// | `schedule_per` | step | step, epoch | what the counts of the schedule are counts of |
+/// | `warmup_steps` | 0 | >= 0 | steps in which the rate rises linearly from 0, also where the schedule counts epochs |
 /// | `val_every` | 1 | >= 1 | epochs between validations |
 /// | `val_windows` | 20000 | 0 is all | validation windows, evenly spaced where there are more |
 /// | `patience` | 10 | 0 is off | validations without improvement before training stops |
@@ -68,7 +69,7 @@ pub struct TrainConfig {
     pub max_steps: Option<usize>,
     /// Random windows, so many steps an epoch, instead of a full pass.
     pub steps_per_epoch: Option<usize>,
-    /// Learning rate at the start.
+    /// Learning rate at the start, or at the peak of the one-cycle schedule.
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
@@ -80,9 +81,11 @@ pub struct TrainConfig {
     pub nesterov: bool,
     /// Limit of the global gradient norm; 0 is off.
     pub gradient_clip: f64,
-    /// The learning rate over the steps.
+    /// The learning rate in the course of the run.
     pub schedule: ScheduleConfig,
-    /// Steps of linear warm-up.
+    /// What the counts of the schedule are counts of.
+    pub schedule_per: SchedulePer,
+    /// Steps of linear warm-up; steps also where the schedule counts epochs.
     pub warmup_steps: usize,
     /// Epochs between validations.
     pub val_every: usize,
@@ -127,6 +130,7 @@ impl Default for TrainConfig {
             nesterov: false,
             gradient_clip: 1.0,
             schedule: ScheduleConfig::Constant,
+            schedule_per: SchedulePer::Step,
             warmup_steps: 0,
             val_every: 1,
             val_windows: 20_000,
@@ -198,6 +202,6 @@ impl TrainConfig {
         if !(1..=64).contains(&self.shares) {
             return bad("shares", &self.shares, "1..=64", "2 is the default; more pay on many cores");
         }
-        self.schedule.check()
+        self.schedule.check(self.lr)
     }
 }

@@ -105,10 +105,10 @@ pub struct Plan {
     pub expected_mb: f64,
     /// What the user should know.
     pub notices: Vec<String>,
-    index: Arc<WindowIndex>,
+    pub(super) index: Arc<WindowIndex>,
     val_index: Arc<WindowIndex>,
-    sampling: Sampling,
-    scalers: Arc<ColumnScalers>,
+    pub(super) sampling: Sampling,
+    pub(super) scalers: Arc<ColumnScalers>,
 }
 
 impl Plan {
@@ -173,7 +173,7 @@ impl TrainJob {
         WindowShape { input_size: self.network.input_size, horizon: self.network.horizon }
     }
 
-    fn loss(&self) -> Result<Loss, TrainError> {
+    pub(super) fn loss(&self) -> Result<Loss, TrainError> {
         let (input_size, horizon) = (self.network.input_size, self.network.horizon);
         Ok(Loss::new(self.loss.clone(), self.config.horizon_weight.clone(), input_size, horizon)?)
     }
@@ -219,6 +219,7 @@ impl TrainJob {
                 )
             });
         }
+        notices.extend(self.config.schedule.beside_validation(val_index.len(), self.config.patience)?);
         let scalers = ColumnScalers::fit(self.scaler, &self.panel, &train)?;
         let batch_size = self.config.batch_size;
         let pass = index.len().div_ceil(batch_size);
@@ -345,6 +346,7 @@ impl TrainJob {
         let first_batch = start.state.batches;
         let train = train.starting_at(start.state.position);
         let outcome = Arc::new(Mutex::new(Outcome::<B>::default()));
+        let schedule = Schedule::of(&self.config, plan.total_steps, plan.steps_per_epoch);
         let settings = StepSettings { loss: loss.clone(), workers, shares: self.config.shares, seed };
         let mut callbacks = watch.callbacks;
         callbacks.insert(0, watch.dashboard.callback());
@@ -365,6 +367,7 @@ impl TrainJob {
                 on_nan: self.config.on_nan,
                 max_seconds: self.config.max_seconds,
                 loss,
+                schedule: schedule.clone(),
             },
             plan: plan.clone(),
             identity,
@@ -374,8 +377,6 @@ impl TrainJob {
             start: Mutex::new(Some(start)),
             outcome: outcome.clone(),
         };
-        let schedule =
-            Schedule::new(self.config.schedule.clone(), self.config.lr, self.config.warmup_steps, plan.total_steps);
         let learner = Learner::new(Trainee::new(net, settings), rule, schedule);
         let metrics =
             (StepMetric::new(StepNumber::Loss), StepMetric::new(StepNumber::Mae), StepMetric::new(StepNumber::Rmse));

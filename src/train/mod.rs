@@ -19,6 +19,7 @@
 //! | `view` | looking into a run: weights, gradients, sample forecasts |
 //! | `trainee` | one step: a batch shared by the workers |
 //! | `optimizer`, `memory`, `schedule`, `clip` | update rules, their moments, learning rates, clipping by the global norm |
+//! | `finder`, `lr_picture` | the search for a learning rate, and its curve drawn |
 //! | `feed` | the window loader as burn wants it |
 //! | `saved` | [`Provenance`] and the bundle of a run |
 //! | `progress` | progress bar, plain lines, burn's dashboard |
@@ -33,7 +34,9 @@ mod determinism;
 mod diagnosis;
 mod error;
 mod feed;
+mod finder;
 mod job;
+mod lr_picture;
 mod memory;
 mod optimizer;
 mod progress;
@@ -58,10 +61,13 @@ pub use config::{Keep, OnNan, TrainConfig};
 pub use determinism::Determinism;
 pub use diagnosis::{Check, Facts, diagnose};
 pub use error::TrainError;
+pub use finder::{FindLr, FoundLr, LrBasis, LrPoint};
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};
 pub use progress::Dashboard;
 pub use saved::Provenance;
-pub use schedule::{Schedule, ScheduleConfig};
+pub use schedule::{
+    CosineRestarts, OneCycle, Plateau, PlateauRules, Schedule, ScheduleConfig, SchedulePer, ScheduleRecord,
+};
 pub use stopping::EarlyStopping;
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

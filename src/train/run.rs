@@ -22,6 +22,7 @@ use super::clip::{clip_global_norm, global_norm, scale};
 use super::config::{Keep, OnNan};
 use super::job::Plan;
 use super::memory::{Memory, SharedOptimizer};
+use super::schedule::{Schedule, ScheduleRecord};
 use super::strategy::{Components, Outcome};
 use super::trainee::{StepOutput, TrainInput, Trainee};
 use super::view::{self, Samples, View};
@@ -49,6 +50,7 @@ pub(super) struct LoopPlan {
     pub on_nan: OnNan,
     pub max_seconds: Option<f64>,
     pub loss: Loss,
+    pub schedule: Schedule,
 }
 
 /// What a run of steps ended with.
@@ -331,7 +333,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// Tells the schedule where it is.
     pub fn load_rate(&mut self) {
-        self.learner.load_scheduler((self.state.step, self.state.lr_factor));
+        let factor = self.state.lr_factor * self.state.plateau.factor;
+        self.learner.load_scheduler(ScheduleRecord { next: self.state.step, factor });
     }
 
     /// The network that is validated and kept: the average, where there is one.
@@ -427,6 +430,10 @@ impl<B: AutodiffBackend> Run<'_, B> {
         self.state.history.push(record);
         let mut ended = ending;
         if let Some(loss) = record.val_loss {
+            let at = self.settings.schedule.after_validation(&mut self.state.plateau, loss, self.state.step);
+            if at.is_some() {
+                self.load_rate();
+            }
             let enough = self.state.stopping.after(loss, self.settings.patience, self.settings.min_delta);
             if ended.is_none() && enough {
                 ended = Some(StoppedBy::EarlyStopping);

@@ -5,6 +5,7 @@ mod bundles;
 mod commands;
 mod forecasting;
 mod leakage;
+mod learning_rates;
 mod resuming;
 mod stopping;
 mod survival;

@@ -197,7 +197,7 @@ fn masked_and_filled_values_train() {
 }
 
 #[test]
-fn every_loss_scaler_and_schedule_trains() {
+fn every_loss_scaler_and_optimizer_trains() {
     let folder = Folder::with_series();
     for flags in [
         "--loss mse",
@@ -212,8 +212,6 @@ fn every_loss_scaler_and_schedule_trains() {
         "--scaler minmax --window-scaler revin",
         "--scaler robust-iqr --window-scaler invariant",
         "--window-scaler robust-floor --activation prelu",
-        "--lr-schedule step --lr-step-size 1 --lr-gamma 0.1",
-        "--lr-schedule cosine --lr-min 1e-5 --warmup-steps 1",
         "--optimizer sgd --momentum 0.5 --nesterov",
         "--optimizer rmsprop --weight-decay 0",
         "--optimizer adam",

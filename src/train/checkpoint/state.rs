@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::schedule::Plateau;
 use super::super::stopping::EarlyStopping;
 use super::super::trainee::StepOutput;
 use crate::bundle::{EpochRecord, StoppedBy};
@@ -38,6 +39,8 @@ pub struct RunState {
     pub best: Option<EpochRecord>,
     /// Validations without improvement.
     pub stopping: EarlyStopping,
+    /// What the plateau schedule has seen of the validation losses.
+    pub plateau: Plateau,
     /// Updates of each weight's moments, in the order of the weights.
     pub updates: Vec<usize>,
     /// Why the run ended, if it has.

@@ -53,6 +53,48 @@ pub fn table() -> Vec<Bad> {
             &["--lr-schedule = cosin", "constant", "did you mean `cosine`?"],
         ),
         bad(
+            "unit of the schedule",
+            "train --data s.csv TINY --lr-schedule cosine --lr-per epochs",
+            "invalid-setting",
+            &["--lr-per = epochs", "step, epoch", "did you mean `epoch`?"],
+        ),
+        bad(
+            "number of another schedule",
+            "train --data s.csv TINY --lr-schedule cosine --lr-gamma 0.5",
+            "usage",
+            &["the cosine schedule takes no --lr-gamma", "--lr-schedule step or exponential"],
+        ),
+        bad(
+            "number of no schedule",
+            "train --data s.csv TINY --lr-patience 2",
+            "usage",
+            &["the constant schedule takes no --lr-patience", "--lr-schedule plateau"],
+        ),
+        bad(
+            "lowest rate above the highest",
+            "train --data s.csv TINY --lr-schedule cosine --lr 1e-4 --lr-min 1e-3",
+            "invalid-setting",
+            &["train.schedule.eta_min = 0.001", "0 to the learning rate, 0.0001"],
+        ),
+        bad(
+            "share of a cycle",
+            "train --data s.csv TINY --lr-schedule one-cycle --lr-pct-start 30",
+            "invalid-setting",
+            &["train.schedule.pct_start = 30", "0 to 1"],
+        ),
+        bad(
+            "plateau without validation rows",
+            "train --data s.csv TINY --lr-schedule plateau --val-split 0",
+            "invalid-setting",
+            &["train.schedule.name = plateau", "there are none", "give validation rows"],
+        ),
+        bad(
+            "plateau with too few validation rows",
+            "train --data s.csv TINY --lr-schedule plateau --split 50/3/7",
+            "invalid-setting",
+            &["train.schedule.name = plateau", "as many rows as the horizon"],
+        ),
+        bad(
             "activation",
             "train --data s.csv TINY --activation rleu",
             "invalid-setting",

@@ -42,6 +42,12 @@ pub fn table() -> Vec<Bad> {
             &["s.csv/m.st", "s.csv is a file", "--output"],
         ),
         bad(
+            "picture of a search in a file",
+            "train --data s.csv --horizon 4 --find-lr --run-dir s.csv",
+            "output",
+            &["s.csv/lr-find.svg", "s.csv is a file"],
+        ),
+        bad(
             "kind of synthetic series",
             "data generate sinus --output x.csv",
             "unknown-synthetic-kind",
@@ -80,6 +86,8 @@ pub fn table() -> Vec<Bad> {
             &["c.toml", "line 2", "adamx", "adamw"],
         )
         .with("c.toml", "[train]\noptimizer = \"adamx\"\n"),
+        bad("number that a schedule lacks", "config check --config c.toml", "config-syntax", &["c.toml", "gamma"])
+            .with("c.toml", "[train.schedule]\nname = \"constant\"\ngamma = 0.5\n"),
         bad("no TOML", "config check --config c.toml", "config-syntax", &["c.toml", "line 2"])
             .with("c.toml", "[train]\nlr = = 3\n"),
         bad("configuration out of range", "config check --config c.toml", "invalid-setting", &["model.dropout = 2"])
