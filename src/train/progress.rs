@@ -41,15 +41,22 @@ impl Dashboard {
 
 /// The epoch in one line.
 fn line(record: &EpochRecord, epochs: usize, best: bool) -> String {
-    let validation = match (record.val_loss, record.val_mae) {
-        (Some(loss), Some(mae)) => {
-            format!("  val loss {loss:.5}  val mae {mae:.5}{}", if best { "  best" } else { "" })
+    let validation = match (record.val_loss, record.val_mae, record.val_rmse) {
+        (Some(loss), Some(mae), Some(rmse)) => {
+            format!("  val loss {loss:.5}  val mae {mae:.5}  val rmse {rmse:.5}{}", if best { "  best" } else { "" })
         }
         _ => String::new(),
     };
     format!(
-        "epoch {}/{epochs}  step {}  loss {:.5}  mae {:.5}{validation}  lr {:.2e}  {:.0} windows/s  {:.1} s",
-        record.epoch, record.step, record.train_loss, record.train_mae, record.lr, record.windows_per_s, record.seconds
+        "epoch {}/{epochs}  step {}  loss {:.5}  mae {:.5}  rmse {:.5}{validation}  lr {:.2e}  {:.0} windows/s  {:.1} s",
+        record.epoch,
+        record.step,
+        record.train_loss,
+        record.train_mae,
+        record.train_rmse,
+        record.lr,
+        record.windows_per_s,
+        record.seconds
     )
 }
 
