@@ -37,7 +37,7 @@ fn panel() -> Arc<Panel> {
         let time = (0..30i64).map(|i| (18_262 + i) * 86_400_000_000).collect();
         let y = (0..30i32).map(|i| f64::from(i * 7 % 11)).collect();
         let freq = "D".parse().expect("a frequency");
-        Arc::new(Panel::new(vec!["A".into()], vec![0, 30], time, Clock::Date, freq, y, "y".into()))
+        Arc::new(Panel::new(vec!["A".into()], vec![0, 30], time, Clock::Date, freq, y, "y"))
     };
     PANEL.get_or_init(make).clone()
 }
