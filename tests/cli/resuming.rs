@@ -239,3 +239,57 @@ fn the_checklist_of_a_run_stands_on_what_was_measured() {
     let ran = folder.ok(&format!("{RUN} --lr 1e-12 --run-dir r2"));
     assert!(ran.stderr.contains("look  the training loss falls") && ran.stderr.contains("--find-lr"), "{}", ran.stderr);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    use std::io::{BufRead, BufReader};
+
+    let folder = Folder::new();
+    folder.write("s.csv", daily(5000));
+    // Steps of the better part of a second: the first Ctrl-C waits for the one under way, the second does not.
+    let run =
+        "train --data s.csv --horizon 24 --input-size 168 --batch-size 4096 --epochs 50 --run-dir r --dashboard none";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nhits"))
+        .args(run.split_whitespace())
+        .current_dir(folder.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let interrupt = |child: &std::process::Child| {
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    };
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|l| l.starts_with("backend")), "it ended before it began");
+    // The handler is there some milliseconds after the announcement.
+    std::thread::sleep(Duration::from_millis(500));
+    interrupt(&child);
+    assert!(lines.any(|l| l.contains("stopping after this step")));
+    interrupt(&child);
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(!folder.path("r/model.safetensors").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_only_folder_keeps_its_checkpoints() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (folder, straight) = with_straight_run();
+    folder.ok(&format!("{RUN} --run-dir r --checkpoint-every 20steps"));
+    let checkpoints = folder.path("r/checkpoints");
+    let before = CheckpointFolder::new(&checkpoints).list().unwrap();
+    std::fs::set_permissions(&checkpoints, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let root = std::fs::write(checkpoints.join("probe"), "").is_ok();
+    if root {
+        // Rights do not bind the superuser: what can be seen here is that resuming works.
+        std::fs::remove_file(checkpoints.join("probe")).unwrap();
+    }
+    let ran = folder.ok(&format!("{RUN} --run-dir r --resume --checkpoint-every 1step"));
+    let after = CheckpointFolder::new(&checkpoints).list().unwrap();
+    std::fs::set_permissions(&checkpoints, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(root || before == after, "{}", ran.stderr);
+    assert!(folder.read("r/model.safetensors") == straight);
+}
