@@ -390,6 +390,8 @@ impl TrainJob {
         .with_metric_logger(Unlogged)
         .with_interrupter(watch.interrupter.clone())
         .metrics(metrics)
+        .metric_train_numeric(StepMetric::new(StepNumber::LearningRate))
+        .metric_train_numeric(StepMetric::new(StepNumber::WindowsPerSecond))
         .num_epochs(plan.epochs)
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(watched)));
         let training = match watch.dashboard {

@@ -12,6 +12,7 @@ use burn::train::metric::{
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::loss::Loss;
 use crate::model::{DropoutKey, NHits};
@@ -83,6 +84,10 @@ pub enum StepNumber {
     Mae,
     /// The root mean squared error.
     Rmse,
+    /// The learning rate.
+    LearningRate,
+    /// Training windows per second since the step before.
+    WindowsPerSecond,
 }
 
 /// A number of each step for burn's dashboard.
@@ -90,6 +95,8 @@ pub enum StepNumber {
 pub struct StepMetric {
     which: StepNumber,
     state: NumericMetricState,
+    /// When the step before was shown.
+    last: Option<Instant>,
 }
 
 impl std::fmt::Debug for StepMetric {
@@ -101,7 +108,7 @@ impl std::fmt::Debug for StepMetric {
 impl StepMetric {
     /// The metric that shows `which`.
     pub fn new(which: StepNumber) -> Self {
-        Self { which, state: NumericMetricState::default() }
+        Self { which, state: NumericMetricState::default(), last: None }
     }
 }
 
@@ -119,16 +126,29 @@ impl Metric for StepMetric {
             StepNumber::Loss => "Loss".to_string(),
             StepNumber::Mae => "MAE".to_string(),
             StepNumber::Rmse => "RMSE".to_string(),
+            StepNumber::LearningRate => "Learning rate".to_string(),
+            StepNumber::WindowsPerSecond => "Windows per second".to_string(),
         })
     }
 
-    fn update(&mut self, item: &StepOutput, _: &MetricMetadata) -> SerializedEntry {
+    fn update(&mut self, item: &StepOutput, metadata: &MetricMetadata) -> SerializedEntry {
+        let before = self.last.replace(Instant::now());
         let value = match self.which {
             StepNumber::Loss => item.loss,
             StepNumber::Mae => item.mae,
             StepNumber::Rmse => item.rmse(),
+            StepNumber::LearningRate => metadata.lr.unwrap_or(0.0),
+            StepNumber::WindowsPerSecond => match before {
+                Some(before) => item.windows as f64 / before.elapsed().as_secs_f64().max(1e-9),
+                // There is nothing to measure the first step by.
+                None => 0.0,
+            },
         };
-        self.state.update(value, item.windows, FormatOptions::new(self.name()).precision(5))
+        self.state.update(
+            value,
+            item.windows,
+            FormatOptions::new(self.name()).precision(if self.which == StepNumber::WindowsPerSecond { 0 } else { 5 }),
+        )
     }
 
     fn clear(&mut self) {
@@ -136,7 +156,7 @@ impl Metric for StepMetric {
     }
 
     fn attributes(&self) -> MetricAttributes {
-        NumericAttributes { unit: None, higher_is_better: false }.into()
+        NumericAttributes { unit: None, higher_is_better: self.which == StepNumber::WindowsPerSecond }.into()
     }
 }
 
