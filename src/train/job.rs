@@ -251,14 +251,17 @@ impl TrainJob {
         let total_steps = self.config.max_steps.map_or(by_epochs, |most| most.min(by_epochs));
         let epochs = total_steps.div_ceil(steps_per_epoch);
         let n_parameters = self.network.n_parameters();
-        // Weights, gradients, two moments, the best weights; activations of a batch; the panel.
         let widths: usize =
             self.network.mlp_units.iter().map(|[a, b]| a + b).sum::<usize>() + 3 * (shape.input_size + shape.horizon);
         let blocks = self.network.n_blocks.iter().sum::<usize>();
-        // Numbers, not counts: with settings that no machine could run their product is beyond any count.
-        let floats = 6.0 * n_parameters as f64 + 3.0 * batch_size.min(index.len()) as f64 * (blocks * widths) as f64;
+        // Numbers, not counts: with settings that no machine could run their product is beyond any count. The factors
+        // were fitted to the peaks of 13 runs on two threads (docs/benchmarks.md): the weights are held about six times
+        // (they, a gradient per share, two moments, the best ones), the panel while it is read as text as well.
         let columns = 2 + self.panel.hist_exog.len() + self.panel.futr_exog.len();
-        let bytes = 4.0 * floats + 8.0 * (columns * self.panel.n_rows()) as f64;
+        let panel = 8.0 * (columns * self.panel.n_rows()) as f64;
+        let weights = 4.0 * n_parameters as f64;
+        let activations = 4.0 * batch_size.min(index.len()) as f64 * (blocks * widths) as f64;
+        let expected_mb = 81.0 + (6.1 * panel + 5.9 * weights + 1.36 * activations) / 1e6;
         Ok(Plan {
             train_windows: index.len(),
             val_windows: val_index.len(),
@@ -267,7 +270,7 @@ impl TrainJob {
             steps_per_epoch,
             total_steps,
             passes: (total_steps * accumulate) as f64 * batch_size.min(index.len()) as f64 / index.len() as f64,
-            expected_mb: 30.0 + bytes / 1e6,
+            expected_mb,
             notices,
             index: Arc::new(index),
             val_index: Arc::new(val_index),
