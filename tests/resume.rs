@@ -403,8 +403,10 @@ fn a_rollback_halves_the_rate_and_goes_on() {
         assert!(matches!(error, TrainError::NonFiniteLoss { .. }), "{name}: {error}");
         assert!(error.to_string().contains("series `"), "{name}: the window is named: {error}");
     }
-    for (name, came) in run(&TrainConfig { epochs: 2, ..absurd }) {
+    for (name, came) in run(&TrainConfig { epochs: 2, ..absurd.clone() }) {
         let rates: Vec<f64> = came.unwrap().history.iter().map(|r| r.lr).collect();
         assert!(rates.windows(2).all(|r| r[1] < r[0]) && rates[0] < 1e20, "{name}: {rates:?}");
     }
+    // What a rollback goes back to is in the checkpoint: the run goes on as if it had not been stopped.
+    same(&TrainConfig { epochs: 2, lr: 1e12, ..absurd }, &[1, 2], Every::Steps(1000));
 }

@@ -18,6 +18,12 @@ pub enum BundleError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The file system refused to take a bundle.
+    #[error("cannot write {detail}")]
+    Write {
+        /// The file, and what the system says.
+        detail: String,
+    },
     /// Not a safetensors file, or a damaged one.
     #[error("{path} is not a whole safetensors file: {detail}", path = .path.display())]
     NotSafetensors {
@@ -76,6 +82,7 @@ impl Advise for BundleError {
     fn kind(&self) -> &'static str {
         match self {
             Self::Io { .. } => "bundle-io",
+            Self::Write { .. } => "bundle-write",
             Self::NotSafetensors { .. } => "not-safetensors",
             Self::NoManifest { .. } => "not-a-bundle",
             Self::Newer { .. } => "newer-format",
@@ -88,6 +95,11 @@ impl Advise for BundleError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => None,
+            Self::Write { .. } => Some(
+                "check the folder, its rights and the space on the disk; after training, `--resume` writes the model \
+                 again from the newest checkpoint"
+                    .into(),
+            ),
             Self::NotSafetensors { .. } => Some("copy the file again, or train the model again".into()),
             Self::NoManifest { .. } => Some("`nhits import` turns a neuralforecast file into a bundle".into()),
             Self::Newer { .. } => Some("use a newer version of nhits".into()),

@@ -65,11 +65,7 @@ impl Bundle {
     /// When the file system refuses; the old file is untouched then.
     pub fn save(&self, path: &Path) -> Result<(), BundleError> {
         let bytes = self.to_bytes()?;
-        write_atomic(path, |w| w.write_all(&bytes)).map_err(|source| BundleError::Io {
-            action: "write",
-            path: path.into(),
-            source,
-        })
+        write_atomic(path, |w| w.write_all(&bytes)).map_err(|e| BundleError::Write { detail: e.to_string() })
     }
 
     /// Reads the bundle at `path`.

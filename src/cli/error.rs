@@ -47,7 +47,7 @@ impl CliError {
 }
 
 /// Kinds that are not the input's fault.
-const PROGRAM_KINDS: [&str; 4] = ["threads", "non-finite-loss", "non-finite-gradient", "killed"];
+const PROGRAM_KINDS: [&str; 5] = ["threads", "non-finite-loss", "non-finite-gradient", "killed", "bundle-write"];
 
 impl<E: Advise> From<E> for CliError {
     fn from(error: E) -> Self {

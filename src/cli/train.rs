@@ -227,10 +227,6 @@ impl TrainArgs {
         let (bundle, outcome) = session.on_backend(Training { run: &run, watch })??;
         let training_s = trained_at.elapsed().as_secs_f64();
         bundle.save(&bundle_path)?;
-        if let Some(monitor) = &gradients {
-            let lines: Vec<String> = monitor.records().iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
-            write_text(&self.run_dir.join("gradients.jsonl"), &format!("{}\n", lines.join("\n")))?;
-        }
         let warnings = gradients.as_ref().map(GradientMonitor::warnings);
         let checks = run.checks(&outcome, warnings.as_deref());
         let best = &outcome.best;
@@ -284,7 +280,7 @@ impl TrainArgs {
 /// A line of the checklist; what to try stands below it.
 fn shown(check: &Check) -> String {
     let (mark, advice) =
-        if check.ok { ("ok   ", String::new()) } else { ("look ", format!("\n      try: {}", check.advice)) };
+        if check.ok { ("ok   ", String::new()) } else { ("look ", format!("\n      -> {}", check.advice)) };
     format!("{mark} {}: {}{advice}", check.name, check.measured)
 }
 
@@ -332,7 +328,8 @@ pub(super) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
         .map_err(|e| CliError::program("write", format!("cannot write {e}")).hint("check the folder and its rights"))
 }
 
-/// The first Ctrl-C ends the run after its step, with the best weights saved; the second ends the program at once.
+/// The first Ctrl-C (or SIGTERM, as schedulers and containers send it) ends the run after its step, with a checkpoint and
+/// the best weights saved; the second ends the program at once.
 pub(super) fn stop_on_ctrl_c() -> Result<Interrupter, CliError> {
     let interrupter = Interrupter::new();
     let handle = interrupter.clone();
@@ -340,7 +337,7 @@ pub(super) fn stop_on_ctrl_c() -> Result<Interrupter, CliError> {
         if handle.should_stop() {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step, the best weights are kept (again: stop at once)");
+        eprintln!("\nstopping after this step, with a checkpoint and the best weights saved (again: stop at once)");
         handle.stop(Some("Ctrl-C"));
     })
     .map_err(|e| CliError::program("signal", format!("cannot listen to Ctrl-C: {e}")))?;

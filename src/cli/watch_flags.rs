@@ -1,5 +1,6 @@
 //! The flags of `nhits train` that say how a run is watched, saved and continued: put into a [`Watch`].
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use burn::train::Interrupter;
@@ -137,7 +138,8 @@ impl WatchFlags {
             (board.update_freq, board.histogram_freq) = (self.tensorboard_every, self.tensorboard_histograms);
             callbacks.push(Box::new(board));
         }
-        let gradients = self.gradient_monitor.map(GradientMonitor::new);
+        let gradients =
+            self.gradient_monitor.map(|n| GradientMonitor::new(n).with_log(&run_dir.join("gradients.jsonl")));
         callbacks.extend(gradients.clone().map(|g| Box::new(g) as Box<dyn Callback>));
         callbacks.push(Box::new(RateMonitor::default()));
         let monitor: Monitor = self.checkpoint_monitor.parse()?;
@@ -150,6 +152,11 @@ impl WatchFlags {
             callbacks.push(Box::new(checkpoints));
         }
         let dashboard = match self.dashboard {
+            // burn draws it on stdout, and panics in a thread of its own where there is no terminal.
+            Dashboard::Tui if !std::io::stdout().is_terminal() => {
+                let message = "--dashboard tui needs a terminal, and stdout is none";
+                return Err(CliError::input("usage", message).hint("use --dashboard plain, or leave it out"));
+            }
             Dashboard::Auto if output.quiet => Dashboard::None,
             other => other,
         };

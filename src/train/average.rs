@@ -43,20 +43,25 @@ impl<B: Backend> ModuleMapper<B> for Blend<'_> {
     }
 }
 
+/// The weights of `values` under the identifiers of `like`, a network of the same shape: what is known of parameters by
+/// their identifiers (moments, averages) fits them then.
+pub(super) fn with_identifiers<B: Backend>(values: &NHits<B>, like: &NHits<B>) -> NHits<B> {
+    let mut weights = GradientsParams::new();
+    for ((_, value), (_, place)) in values.weights().into_iter().zip(like.weights()) {
+        match (value, place) {
+            (Weight::Matrix(a), Weight::Matrix(b)) => weights.register::<B, 2>(b.id, a.val()),
+            (Weight::Vector(a), Weight::Vector(b)) => weights.register::<B, 1>(b.id, a.val()),
+            _ => {}
+        }
+    }
+    // With a decay of 0 each weight becomes the value that was collected.
+    like.clone().map(&mut Blend { weights: &mut weights, decay: 0.0 })
+}
+
 impl<B: AutodiffBackend> Average<B> {
     /// The same values under the identifiers of `net`'s parameters.
     pub fn of(self, net: &NHits<B::InnerBackend>) -> Self {
-        let mut values = GradientsParams::new();
-        for ((_, mine), (_, theirs)) in self.net.weights().into_iter().zip(net.weights()) {
-            match (mine, theirs) {
-                (Weight::Matrix(a), Weight::Matrix(b)) => values.register::<B::InnerBackend, 2>(b.id, a.val()),
-                (Weight::Vector(a), Weight::Vector(b)) => values.register::<B::InnerBackend, 1>(b.id, a.val()),
-                _ => {}
-            }
-        }
-        // With a decay of 0 the average becomes the values that were collected.
-        let net = net.clone().map(&mut Blend { weights: &mut values, decay: 0.0 });
-        Self { net, decay: self.decay }
+        Self { net: with_identifiers(&self.net, net), decay: self.decay }
     }
 
     /// Takes the weights of `net` after step `step`, counted from 1.

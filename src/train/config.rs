@@ -35,7 +35,7 @@ pub enum OnNan {
 /// |---|---|---|---|
 /// | `batch_size` | 32 | 1..=1,000,000 | windows per step |
 /// | `epochs` | 100 | >= 1 | passes over the training windows (see `steps_per_epoch`) |
-/// | `max_steps` | none | >= 1 | ends training after so many steps, whatever `epochs` says |
+/// | `max_steps` | none | >= 1 | ends training after so many steps, if `epochs` does not end it before |
 /// | `steps_per_epoch` | none | >= 1 | draws `batch_size` windows at random per step, so many steps an epoch, instead of a full pass |
 /// | `lr` | 1e-3 | > 0, finite | learning rate at the start, or at the peak of one-cycle |
 /// | `weight_decay` | 1e-5 | >= 0 | decoupled for adamw, added to the gradient for the others |

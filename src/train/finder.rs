@@ -201,8 +201,8 @@ fn noise(curve: &[LrPoint], smoothing: f64) -> f64 {
 
 impl TrainJob {
     /// Trains a fresh network with a rate that rises from `settings.from` to `settings.to`, reads the rate to train with from
-    /// the loss, and throws the network away. The same job and seed give the same curve, bit for bit, on one backend and
-    /// number of threads.
+    /// the loss, and throws the network away. The same job and seed give the same curve, bit for bit, on one
+    /// backend.
     ///
     /// # Errors
     /// When a setting is out of its range, or the very first loss is no number.

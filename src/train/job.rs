@@ -9,7 +9,7 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use serde::Serialize;
 
-use super::average::Average;
+use super::average::{Average, with_identifiers};
 use super::callback::Callback;
 use super::checkpoint::{Checkpoint, CheckpointError, RunIdentity, RunState, Section};
 use super::config::TrainConfig;
@@ -18,7 +18,7 @@ use super::feed::Feed;
 use super::memory::{Memory, SharedOptimizer};
 use super::optimizer::Rule;
 use super::progress::{Dashboard, Unlogged, Unseen};
-use super::run::LoopPlan;
+use super::run::{LoopPlan, Snapshot};
 use super::schedule::Schedule;
 use super::strategy::{Components, Outcome, Start, WatchedLoop};
 use super::trainee::{StepMetric, StepNumber, StepSettings, Trainee};
@@ -343,7 +343,7 @@ impl TrainJob {
             None => {
                 let net = NHits::<B>::new(&self.network, seed, device);
                 let average = self.config.ema.map(|decay| Average { net: net.valid(), decay });
-                (net, Start { state: RunState::new(), best: None, average })
+                (net, Start { state: RunState::new(), best: None, average, snapshot: None })
             }
         };
         let first_batch = start.state.batches;
@@ -442,7 +442,8 @@ impl TrainJob {
         let config = &self.network;
         let inner = |section| view::network::<B::InnerBackend>(checkpoint, section, config, device).transpose();
         let net = NHits::<B>::with_tensors(config, |name| checkpoint.tensor(Section::Weights, name), device)?;
-        let memory = view::memory(checkpoint, &net, config, device)?;
+        let moments = [Section::First, Section::Second];
+        let memory = view::memory(checkpoint, moments, &checkpoint.state.updates, &net, config, device)?;
         let average = match (self.config.ema, inner(Section::Average)?) {
             (Some(decay), Some(net)) => Some(Average { net, decay }),
             _ => None,
@@ -456,7 +457,25 @@ impl TrainJob {
         };
         // Averages follow weights by the identifiers of these.
         let average = average.map(|a| a.of(&net.valid()));
-        Ok(Resumed { net, memory, start: Start { state, best, average } })
+        let snapshot = match view::network::<B>(checkpoint, Section::BackWeights, config, device).transpose()? {
+            None => None,
+            Some(back) => {
+                let moments = [Section::BackFirst, Section::BackSecond];
+                let updates = &checkpoint.state.updates_of_snapshot;
+                // Under the identifiers of the network's own parameters, which the optimizer knows.
+                let memory = view::memory(checkpoint, moments, updates, &net, config, device)?;
+                let average = match (self.config.ema, inner(Section::BackAverage)?) {
+                    (Some(decay), Some(net)) => Some(Average { net, decay }),
+                    _ => None,
+                };
+                Some(Snapshot {
+                    net: with_identifiers(&back, &net),
+                    memory,
+                    average: average.map(|a| a.of(&net.valid())),
+                })
+            }
+        };
+        Ok(Resumed { net, memory, start: Start { state, best, average, snapshot } })
     }
 }
 

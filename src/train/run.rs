@@ -17,7 +17,7 @@ use super::average::Average;
 use super::callback::{
     Callback, CheckpointEvent, EpochEvent, Next, RunEnd, RunStart, StepEvent, ValidationEvent, Written,
 };
-use super::checkpoint::{self, RunIdentity, RunState};
+use super::checkpoint::{self, CheckpointError, RunIdentity, RunState};
 use super::clip::{clip_global_norm, global_norm, scale};
 use super::config::{Keep, OnNan};
 use super::job::Plan;
@@ -73,10 +73,10 @@ struct Gathered {
 }
 
 /// Weights and moments to go back to.
-struct Snapshot<B: AutodiffBackend> {
-    trainee: Trainee<B>,
-    memory: Memory<Trainee<B>, B>,
-    average: Option<Average<B>>,
+pub(super) struct Snapshot<B: AutodiffBackend> {
+    pub net: NHits<B>,
+    pub memory: Memory<Trainee<B>, B>,
+    pub average: Option<Average<B>>,
 }
 
 /// A run under way.
@@ -93,6 +93,8 @@ pub(super) struct Run<'a, B: AutodiffBackend> {
     pub state: RunState,
     pub best: Option<NHits<B::InnerBackend>>,
     pub average: Option<Average<B>>,
+    /// What a rollback goes back to; there is none without `on_nan = rollback`.
+    pub snapshot: Option<Snapshot<B>>,
     pub outcome: &'a dyn Fn(&mut dyn FnMut(&mut Outcome<B>)),
     pub began: Instant,
 }
@@ -104,10 +106,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
         self.callbacks.iter_mut().for_each(|c| c.on_train_start(&start));
         self.publish();
         let mut failed = None;
-        let mut snapshot = None;
         while self.state.ended.is_none() {
             let (epoch_began, seconds_before) = (Instant::now(), self.state.epoch_seconds);
-            let ended = self.steps(train, &mut snapshot, epoch_began);
+            let ended = self.steps(train, epoch_began);
             self.state.epoch_seconds = seconds_before + epoch_began.elapsed().as_secs_f64();
             self.events.process_train(LearnerEvent::EndEpoch(self.epoch()));
             match ended {
@@ -156,12 +157,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     }
 
     /// The steps of what is left of an epoch.
-    fn steps(
-        &mut self,
-        loader: &TrainLoader<Components<B>>,
-        snapshot: &mut Option<Snapshot<B>>,
-        epoch_began: Instant,
-    ) -> Ended {
+    fn steps(&mut self, loader: &TrainLoader<Components<B>>, epoch_began: Instant) -> Ended {
         let (began, before) = (Instant::now(), self.state.stepping_seconds);
         let seconds_before = self.state.epoch_seconds;
         let mut batches = loader.iter();
@@ -173,24 +169,24 @@ impl<B: AutodiffBackend> Run<'_, B> {
             let gathered = match self.gather(&mut *batches) {
                 Ok(Some(gathered)) => gathered,
                 Ok(None) => break Ended::Epoch,
-                Err(error) => match self.roll_back(snapshot.as_ref(), error) {
+                Err(error) => match self.roll_back(error) {
                     Ok(()) => continue,
                     Err(error) => break Ended::Failed(error),
                 },
             };
             // These weights gave a loss that is a number: they are worth going back to.
             if self.settings.on_nan == OnNan::Rollback
-                && (snapshot.is_none() || self.state.step.is_multiple_of(SNAPSHOT_EVERY))
+                && (self.snapshot.is_none() || self.state.step.is_multiple_of(SNAPSHOT_EVERY))
             {
-                *snapshot = Some(Snapshot {
-                    trainee: self.learner.model(),
+                self.snapshot = Some(Snapshot {
+                    net: self.learner.model().net,
                     memory: self.optimizer.memory(),
                     average: self.average.clone(),
                 });
             }
             let next = match self.apply(gathered) {
                 Ok(next) => next,
-                Err(error) => match self.roll_back(snapshot.as_ref(), error) {
+                Err(error) => match self.roll_back(error) {
                     Ok(()) => continue,
                     Err(error) => break Ended::Failed(error),
                 },
@@ -314,8 +310,10 @@ impl<B: AutodiffBackend> Run<'_, B> {
     }
 
     /// Goes back to the last good state with a smaller learning rate, if that is wanted and possible.
-    fn roll_back(&mut self, snapshot: Option<&Snapshot<B>>, error: TrainError) -> Result<(), TrainError> {
-        let Some(snapshot) = snapshot.filter(|_| self.state.rollbacks < MOST_ROLLBACKS) else { return Err(error) };
+    fn roll_back(&mut self, error: TrainError) -> Result<(), TrainError> {
+        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.state.rollbacks < MOST_ROLLBACKS) else {
+            return Err(error);
+        };
         self.state.rollbacks += 1;
         self.state.lr_factor *= ROLLBACK_FACTOR;
         tracing::warn!(
@@ -323,7 +321,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
             self.state.lr_factor,
             self.state.rollbacks
         );
-        let trainee = snapshot.trainee.clone();
+        let mut trainee = self.learner.model();
+        trainee.net = snapshot.net.clone();
         self.learner.load_model(burn::module::Module::<B>::into_record(trainee));
         self.optimizer.remember(snapshot.memory.clone());
         self.average = snapshot.average.clone();
@@ -382,13 +381,17 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let planned = matches!(ending, None | Some(StoppedBy::Finished));
         let due = ending.is_some() || number.is_multiple_of(self.settings.val_every);
         let has_validation = self.plan.val_windows > 0;
-        let validated = (has_validation && due).then(|| self.validate(valid));
+        let mut validated = (has_validation && due).then(|| self.validate(valid));
+        let step = self.state.step;
+        if let Some(v) = validated.filter(|v| !v.loss.is_finite()) {
+            self.roll_back(TrainError::NonFiniteLoss { step, epoch: number, loss: v.loss, window: None })?;
+            validated = Some(self.validate(valid));
+        } else if !view::is_finite(&self.current()) {
+            // Without validation rows nobody else looks at the weights after the last step.
+            self.roll_back(TrainError::NonFiniteGradient { step, epoch: number })?;
+        }
         let mut wanted = Vec::new();
         if let Some(v) = &validated {
-            if !v.loss.is_finite() {
-                let (step, epoch, loss) = (self.state.step, number, v.loss);
-                return Err(TrainError::NonFiniteLoss { step, epoch, loss, window: None });
-            }
             let current = self.current();
             let network = View { net: &|| current.clone(), samples: self.samples };
             let event = ValidationEvent {
@@ -515,9 +518,16 @@ impl<B: AutodiffBackend> Run<'_, B> {
         state.seconds += self.began.elapsed().as_secs_f64();
         let best = self.best.as_ref().filter(|_| self.settings.keep == Keep::Best);
         let average = self.average.as_ref().map(|a| &a.net);
-        let (entries, updates) = view::entries::<B>(&model, &memory, best, average);
-        state.updates = updates;
-        let result = checkpoint::write(path, self.identity, &state, &entries);
+        let snapshot = self.snapshot.as_ref().map(|s| (s.net.valid(), &s.memory, s.average.as_ref().map(|a| &a.net)));
+        let now = view::Held { net: &model, memory: &memory, average };
+        let back = snapshot.as_ref().map(|(net, memory, average)| view::Held { net, memory, average: *average });
+        let (entries, updates) = view::entries::<B>(&now, best, back.as_ref());
+        (state.updates, state.updates_of_snapshot) = updates;
+        let result = if view::is_finite(&model) {
+            checkpoint::write(path, self.identity, &state, &entries)
+        } else {
+            Err(CheckpointError::NotFinite { step: state.step })
+        };
         let event = CheckpointEvent {
             path,
             step: state.step,

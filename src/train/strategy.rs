@@ -19,7 +19,7 @@ use super::callback::Callback;
 use super::checkpoint::{RunIdentity, RunState};
 use super::job::Plan;
 use super::memory::SharedOptimizer;
-use super::run::{LoopPlan, Run};
+use super::run::{LoopPlan, Run, Snapshot};
 use super::schedule::Schedule;
 use super::trainee::Trainee;
 use super::view::Samples;
@@ -49,11 +49,11 @@ impl<B: AutodiffBackend> Default for Outcome<B> {
 }
 
 /// Where a run starts: at its beginning, or where a checkpoint was written.
-#[derive(Debug)]
 pub(super) struct Start<B: AutodiffBackend> {
     pub state: RunState,
     pub best: Option<NHits<B::InnerBackend>>,
     pub average: Option<Average<B>>,
+    pub snapshot: Option<Snapshot<B>>,
 }
 
 /// The loop as burn's custom strategy.
@@ -80,8 +80,8 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
         let mut events = components.event_processor;
         let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Start { state, best, average } =
-            start.unwrap_or_else(|| Start { state: RunState::new(), best: None, average: None });
+        let Start { state, best, average, snapshot } =
+            start.unwrap_or_else(|| Start { state: RunState::new(), best: None, average: None, snapshot: None });
         // A poisoned lock only means that a dashboard thread died; the data is whole after each change.
         let outcome = |change: &mut dyn FnMut(&mut Outcome<B>)| {
             change(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner));
@@ -99,6 +99,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
             state,
             best,
             average,
+            snapshot,
             outcome: &outcome,
             began: Instant::now(),
         };

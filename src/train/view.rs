@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn::optim::GradientsParams;
 use burn::optim::record::AdaptorRecord;
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Tensor};
 
 use super::callback::{ForecastSample, NetworkView};
 use super::checkpoint::{Checkpoint, Entry, Section};
@@ -121,40 +121,76 @@ fn section<'a, B: Backend>(section: Section, net: &'a NHits<B>, entries: &mut Ve
     }
 }
 
-/// Everything with values that a checkpoint holds, and the number of updates of each weight's moments.
+/// A network with its moments and its average.
+pub(super) struct Held<'a, B: AutodiffBackend> {
+    pub net: &'a NHits<B::InnerBackend>,
+    pub memory: &'a Memory<Trainee<B>, B>,
+    pub average: Option<&'a NHits<B::InnerBackend>>,
+}
+
+/// Everything with values that a checkpoint holds, and the number of updates of each weight's moments: now, and in the
+/// state that a rollback goes back to.
 pub(super) fn entries<'a, B: AutodiffBackend>(
-    net: &'a NHits<B::InnerBackend>,
-    memory: &Memory<Trainee<B>, B>,
+    now: &Held<'a, B>,
     best: Option<&'a NHits<B::InnerBackend>>,
-    average: Option<&'a NHits<B::InnerBackend>>,
-) -> (Vec<Entry<'a>>, Vec<usize>)
+    back: Option<&Held<'a, B>>,
+) -> (Vec<Entry<'a>>, (Vec<usize>, Vec<usize>))
 where
     B::InnerBackend: 'a,
 {
     let mut entries = Vec::new();
-    section(Section::Weights, net, &mut entries);
-    let mut updates = Vec::new();
-    for (spec, weight) in net.weights().into_iter().filter(|(spec, _)| spec.same_as.is_none()) {
-        let record = memory.get(&weight.id()).cloned();
-        let time = match weight {
-            Weight::Matrix(_) => moments::<B, 2>(record, &spec, state_dict_order, &mut entries),
-            Weight::Vector(_) => moments::<B, 1>(record, &spec, to_host, &mut entries),
-        };
-        updates.push(time);
-    }
+    let of_now = held(now, [Section::Weights, Section::First, Section::Second, Section::Average], &mut entries);
     if let Some(net) = best {
         section(Section::Best, net, &mut entries);
     }
-    if let Some(net) = average {
-        section(Section::Average, net, &mut entries);
+    let sections = [Section::BackWeights, Section::BackFirst, Section::BackSecond, Section::BackAverage];
+    let of_back = back.map(|back| held(back, sections, &mut entries)).unwrap_or_default();
+    (entries, (of_now, of_back))
+}
+
+/// The tensors of a network, its moments and its average; returns the number of updates of each weight's moments.
+fn held<'a, B: AutodiffBackend>(
+    held: &Held<'a, B>,
+    [weights, first, second, average]: [Section; 4],
+    entries: &mut Vec<Entry<'a>>,
+) -> Vec<usize>
+where
+    B::InnerBackend: 'a,
+{
+    section(weights, held.net, entries);
+    let mut updates = Vec::new();
+    for (spec, weight) in held.net.weights().into_iter().filter(|(spec, _)| spec.same_as.is_none()) {
+        let record = held.memory.get(&weight.id()).cloned();
+        let time = match weight {
+            Weight::Matrix(_) => moments::<B, 2>(record, &spec, [first, second], state_dict_order, entries),
+            Weight::Vector(_) => moments::<B, 1>(record, &spec, [first, second], to_host, entries),
+        };
+        updates.push(time);
     }
-    (entries, updates)
+    if let Some(net) = held.average {
+        section(average, net, entries);
+    }
+    updates
+}
+
+/// Whether every weight is a finite number.
+pub(super) fn is_finite<B: Backend>(net: &NHits<B>) -> bool {
+    net.weights().into_iter().all(|(_, weight)| {
+        // A sum of absolute values is finite if and only if each of them is, unless it overflows: in f32 that takes
+        // weights that no network survives.
+        let sum = match weight {
+            Weight::Matrix(p) => p.val().abs().sum().into_scalar().elem::<f64>(),
+            Weight::Vector(p) => p.val().abs().sum().into_scalar().elem::<f64>(),
+        };
+        sum.is_finite()
+    })
 }
 
 /// The moments of one weight; returns their number of updates.
 fn moments<'a, B: AutodiffBackend, const D: usize>(
     record: Option<AdaptorRecord<Rule, B>>,
     spec: &TensorSpec,
+    [of_first, of_second]: [Section; 2],
     read: fn(Tensor<B::InnerBackend, D>) -> Vec<f32>,
     entries: &mut Vec<Entry<'a>>,
 ) -> usize
@@ -163,7 +199,7 @@ where
 {
     let Some(record) = record else { return 0 };
     let RuleState { time, first, second } = record.into_state::<D>();
-    for (section, moment) in [(Section::First, first), (Section::Second, second)] {
+    for (section, moment) in [(of_first, first), (of_second, second)] {
         if let Some(moment) = moment {
             entries.push(Entry { section, spec: spec.clone(), read: Box::new(move || read(moment.clone())) });
         }
@@ -182,23 +218,26 @@ pub(super) fn network<B: Backend>(
     Some(NHits::with_tensors(config, |name| checkpoint.tensor(section, name), device))
 }
 
-/// The optimizer's memory of a checkpoint, for the parameters of `net`.
+/// The optimizer's memory in two sections of a checkpoint, for the parameters of `net`, with the number of updates of
+/// each weight's moments.
 pub(super) fn memory<B: AutodiffBackend>(
     checkpoint: &Checkpoint,
+    [first, second]: [Section; 2],
+    updates: &[usize],
     net: &NHits<B>,
     config: &Checked,
     device: &B::Device,
 ) -> Result<Memory<Trainee<B>, B>, ModelError> {
     // Moments have the shapes of weights: they are read as networks, and taken out in the same order.
-    let first = network::<B::InnerBackend>(checkpoint, Section::First, config, device).transpose()?;
-    let second = network::<B::InnerBackend>(checkpoint, Section::Second, config, device).transpose()?;
+    let first = network::<B::InnerBackend>(checkpoint, first, config, device).transpose()?;
+    let second = network::<B::InnerBackend>(checkpoint, second, config, device).transpose()?;
     let own = |net: &'_ NHits<B::InnerBackend>| -> Vec<Moment<B::InnerBackend>> {
         let weights = net.weights().into_iter().filter(|(spec, _)| spec.same_as.is_none());
         weights.map(|(_, weight)| Moment::of(&weight)).collect()
     };
     let mut first = first.as_ref().map(own).unwrap_or_default().into_iter();
     let mut second = second.as_ref().map(own).unwrap_or_default().into_iter();
-    let mut updates = checkpoint.state.updates.iter();
+    let mut updates = updates.iter();
     let mut memory = Memory::<Trainee<B>, B>::default();
     for (_, weight) in net.weights().into_iter().filter(|(spec, _)| spec.same_as.is_none()) {
         let time = updates.next().copied().unwrap_or(0);

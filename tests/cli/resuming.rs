@@ -76,6 +76,18 @@ fn kill_9_at_random_moments_leaves_a_good_checkpoint_and_the_same_model() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_the_run_goes_on_from_there() {
+    saves_and_goes_on("-INT");
+}
+
+/// Schedulers and containers send this one.
+#[cfg(unix)]
+#[test]
+fn sigterm_saves_and_the_run_goes_on_from_there() {
+    saves_and_goes_on("-TERM");
+}
+
+#[cfg(unix)]
+fn saves_and_goes_on(signal: &str) {
     let (folder, straight) = with_straight_run();
     let child = Command::new(env!("CARGO_BIN_EXE_nhits"))
         .args(RUN.split_whitespace())
@@ -88,7 +100,7 @@ fn ctrl_c_saves_and_the_run_goes_on_from_there() {
     while CheckpointFolder::new(folder.path("r/checkpoints")).list().unwrap().is_empty() {
         std::thread::sleep(Duration::from_millis(2));
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     let stopped: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     // A fast machine may have done all steps before the signal came.

@@ -102,15 +102,8 @@ fn the_same_seed_gives_the_same_bytes() {
         Parts::of(&first).tensor("blocks.0.layers.0.weight"),
         Parts::of(&other).tensor("blocks.0.layers.0.weight")
     );
-    // Another number of threads sums in another order: rounding, no more.
-    let alone = train("d.st", "--threads 1");
-    let (two, one) = (Parts::of(&first), Parts::of(&alone));
-    let floats = |bytes: &[u8]| bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect::<Vec<_>>();
-    for (name, _) in two.learned().iter().filter(|(name, _)| name.starts_with("blocks")) {
-        for (a, b) in floats(two.tensor(name)).iter().zip(floats(one.tensor(name))) {
-            assert!((a - b).abs() < 1e-4, "{name}: {a} with two threads, {b} with one");
-        }
-    }
+    // Sums are taken share by share, whoever computes the shares.
+    assert_eq!(first, train("d.st", "--threads 1"), "another number of threads");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::super::checkpoint::{CheckpointError, CheckpointFolder};
 /// The number of an epoch that says whether it is a better one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Monitor {
-    /// The validation loss; the training loss where there are no validation rows.
+    /// The validation loss.
     #[default]
     ValLoss,
     /// The validation MAE.
@@ -81,7 +81,7 @@ pub struct Checkpoints {
     pub keep_last: usize,
     /// Only epochs that are the best so far by `monitor`.
     pub save_best_only: bool,
-    /// What "best" means.
+    /// What "best" means; without validation rows it is always the training loss.
     pub monitor: Monitor,
     best: f64,
     last: Instant,
@@ -110,6 +110,9 @@ impl Checkpoints {
 impl Callback for Checkpoints {
     fn on_train_start(&mut self, run: &RunStart<'_>) {
         self.folder.sweep();
+        if run.plan.val_windows == 0 {
+            self.monitor = Monitor::TrainLoss;
+        }
         self.last = Instant::now();
         self.best = run.history.iter().filter_map(|r| self.monitor.of(r)).fold(f64::INFINITY, f64::min);
     }
@@ -161,5 +164,5 @@ impl Callback for Checkpoints {
 
 /// A run goes on without its checkpoint: what was learned is still in memory, and the next one may succeed.
 fn tell(error: &CheckpointError) {
-    tracing::warn!("{error}; training goes on, the last good checkpoint is still there");
+    tracing::warn!("{error}; training goes on, and earlier checkpoints stay");
 }

@@ -1,13 +1,15 @@
 //! `GradientMonitor`: the size of the gradients, layer by layer, and a warning when they vanish or explode.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
 use crate::model::NamedTensor;
 
-use super::super::callback::{Callback, Next, StepEvent};
+use super::super::callback::{Callback, Next, RunStart, StepEvent};
+use super::logs::Lines;
 
 /// Gradients whose mean size is smaller than this have vanished.
 pub const VANISHING: f64 = 1e-7;
@@ -49,6 +51,7 @@ impl GradientRecord {
 pub struct GradientMonitor {
     every: usize,
     seen: Arc<Mutex<Seen>>,
+    log: Arc<Mutex<Option<Lines>>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +64,13 @@ struct Seen {
 impl GradientMonitor {
     /// A monitor that looks at the first step and every `every` steps.
     pub fn new(every: usize) -> Self {
-        Self { every: every.max(1), seen: Arc::default() }
+        Self { every: every.max(1), seen: Arc::default(), log: Arc::default() }
+    }
+
+    /// The same, with one JSON object per weight and look (a [`GradientRecord`]) written to the file `path` as it goes; a
+    /// resumed run goes on with the file of the run before.
+    pub fn with_log(self, path: &Path) -> Self {
+        Self { log: Arc::new(Mutex::new(Some(Lines::new(path)))), ..self }
     }
 
     /// What was seen; a clone of the monitor can be asked while and after the run.
@@ -81,6 +90,16 @@ impl GradientMonitor {
 }
 
 impl Callback for GradientMonitor {
+    fn on_train_start(&mut self, run: &RunStart<'_>) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(log) = log.as_mut() else { return };
+        // Of the run before, what was seen up to its checkpoint; the rest comes again.
+        let step = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64();
+        let before = if run.done > 0 { std::fs::read_to_string(log.path()).unwrap_or_default() } else { String::new() };
+        let known = before.lines().filter(|line| step(line).is_some_and(|s| s <= run.done as u64));
+        log.begin(&known.map(|line| format!("{line}\n")).collect::<String>());
+    }
+
     fn wants_gradients(&self, step: usize) -> bool {
         step == 1 || step.is_multiple_of(self.every)
     }
@@ -110,6 +129,11 @@ impl Callback for GradientMonitor {
                 let advice = "check the scaling of the data, try another --activation or fewer layers";
                 let text = format!("{key}: mean size {:.1e} (limit {VANISHING:.0e}); {advice}", record.mean_abs);
                 warn(&mut seen.warned, key, text);
+            }
+            if let Some(log) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+                && let Ok(line) = serde_json::to_string(&record)
+            {
+                log.add(&line);
             }
             seen.records.push(record);
         }

@@ -11,24 +11,28 @@ use super::super::callback::{Callback, EpochEvent, Next, RunStart};
 
 /// A text file that is begun anew with the epochs that are known already, and grows by a line per epoch.
 #[derive(Debug)]
-struct Lines {
+pub(super) struct Lines {
     path: PathBuf,
     /// `None` before the run, and after a write failed: the log ends there, the run goes on.
     file: Option<File>,
 }
 
 impl Lines {
-    fn new(path: &Path) -> Self {
+    pub fn new(path: &Path) -> Self {
         Self { path: path.into(), file: None }
     }
 
-    fn begin(&mut self, text: &str) {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn begin(&mut self, text: &str) {
         let opened = write_atomic(&self.path, |w| w.write_all(text.as_bytes()))
             .and_then(|()| OpenOptions::new().append(true).open(&self.path));
         self.file = self.checked(opened);
     }
 
-    fn add(&mut self, line: &str) {
+    pub fn add(&mut self, line: &str) {
         let Some(file) = &mut self.file else { return };
         // One write per line: a crash between two lines leaves whole lines.
         let written = file.write_all(format!("{line}\n").as_bytes());

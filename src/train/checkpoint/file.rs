@@ -35,10 +35,28 @@ pub enum Section {
     Best,
     /// The weight's moving average.
     Average,
+    /// The weight that a rollback goes back to, where there are rollbacks.
+    BackWeights,
+    /// The first moment there.
+    BackFirst,
+    /// The second moment there.
+    BackSecond,
+    /// The moving average there.
+    BackAverage,
 }
 
 impl Section {
-    const ALL: [Self; 5] = [Self::Weights, Self::First, Self::Second, Self::Best, Self::Average];
+    const ALL: [Self; 9] = [
+        Self::Weights,
+        Self::First,
+        Self::Second,
+        Self::Best,
+        Self::Average,
+        Self::BackWeights,
+        Self::BackFirst,
+        Self::BackSecond,
+        Self::BackAverage,
+    ];
 
     /// The name before the tensor's own.
     pub fn prefix(self) -> &'static str {
@@ -48,6 +66,10 @@ impl Section {
             Self::Second => "second",
             Self::Best => "best",
             Self::Average => "average",
+            Self::BackWeights => "back_weights",
+            Self::BackFirst => "back_first",
+            Self::BackSecond => "back_second",
+            Self::BackAverage => "back_average",
         }
     }
 }

@@ -52,6 +52,12 @@ pub enum CheckpointError {
         /// The one that is known.
         supported: u32,
     },
+    /// There is nothing worth keeping: a weight is infinite or NaN.
+    #[error("no checkpoint was written after step {step}: a weight is infinite or NaN")]
+    NotFinite {
+        /// Steps done.
+        step: usize,
+    },
     /// There is nothing to resume.
     #[error("there is no checkpoint in {path}{detail}", path = .path.display())]
     None {
@@ -76,6 +82,7 @@ impl Advise for CheckpointError {
             Self::Io { .. } => "checkpoint-io",
             Self::Damaged { .. } => "checkpoint-damaged",
             Self::Newer { .. } => "checkpoint-newer-format",
+            Self::NotFinite { .. } => "non-finite-weights",
             Self::None { .. } => "no-checkpoint",
             Self::OtherRun { .. } => "checkpoint-of-another-run",
         }
@@ -86,6 +93,7 @@ impl Advise for CheckpointError {
             Self::Io { .. } => Some("check the folder, its rights and the space on the disk".into()),
             Self::Damaged { .. } => Some("`--resume` without a name takes the newest good one of the run".into()),
             Self::Newer { .. } => Some("use a newer version of nhits".into()),
+            Self::NotFinite { .. } => Some("try a smaller --lr, --gradient-clip 1, or --on-nan rollback".into()),
             Self::None { .. } => {
                 Some("train without --resume, or name the run's folder with --run-dir or --checkpoint-dir".into())
             }

@@ -43,6 +43,8 @@ pub struct RunState {
     pub plateau: Plateau,
     /// Updates of each weight's moments, in the order of the weights.
     pub updates: Vec<usize>,
+    /// The same in the state that a rollback goes back to; empty where there is none.
+    pub updates_of_snapshot: Vec<usize>,
     /// Why the run ended, if it has.
     pub ended: Option<StoppedBy>,
 }

@@ -53,7 +53,8 @@ pub enum ScheduleConfig {
         #[serde(default = "half")]
         gamma: f64,
     },
-    /// Halved `num` times, evenly over the run: neuralforecast's `num_lr_decays`, which is `StepLR` with
+    /// Halved after each of `num` equal parts of the run (the last halving comes with its end): neuralforecast's
+    /// `num_lr_decays`, which is `StepLR` with
     /// `step_size = max(all / num, 1)`, rounded down, and `gamma = 0.5`.
     Decays {
         /// How many times, >= 1.
