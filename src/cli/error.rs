@@ -47,7 +47,19 @@ impl CliError {
 }
 
 /// Kinds that are not the input's fault.
-const PROGRAM_KINDS: [&str; 4] = ["threads", "non-finite-loss", "non-finite-gradient", "killed"];
+const PROGRAM_KINDS: [&str; 11] = [
+    "threads",
+    "non-finite-loss",
+    "non-finite-gradient",
+    "killed",
+    "registry-io",
+    "registry-damaged",
+    "registry-busy",
+    "registry-database",
+    "registry-file-missing",
+    "registry-file-damaged",
+    "disk-full",
+];
 
 impl<E: Advise> From<E> for CliError {
     fn from(error: E) -> Self {
