@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::models::{at_row, insert, notes_of};
+use super::models::{at_row, by_id, insert, notes_of};
 use super::{Model, Note, Registry, RegistryError, Stage, files};
 use crate::atomic_file::write_atomic;
 
@@ -164,7 +164,7 @@ impl Registry {
             let mut result = Imported::default();
             for Packed { model, notes } in &manifest.models {
                 let mut model = Model { metadata: model.metadata.checked()?, ..model.clone() };
-                if let Ok(row) = self.row(c, &model.id) {
+                if let Some(row) = by_id(c, &model.id)? {
                     let here = at_row(c, row)?;
                     if (here.sha256 == model.sha256) && here.reference() == model.reference() {
                         result.present.push(model.id);
@@ -174,12 +174,14 @@ impl Registry {
                 }
                 let id = model.id.clone();
                 for link in [&mut model.metadata.parent, &mut model.metadata.fine_tuned_from] {
-                    if let Some(missing) = link.take_if(|l| self.row(c, l).is_err()) {
+                    let missing = link.as_deref().map(|l| by_id(c, l)).transpose()?.is_some_and(|row| row.is_none());
+                    if let Some(missing) = link.take_if(|_| missing) {
                         result.cut.push(format!("{id} -> {missing}"));
                     }
                 }
+                let another = "SELECT EXISTS (SELECT 1 FROM models WHERE name = ?1 AND stage = 'production')";
                 if model.stage == Some(Stage::Production)
-                    && self.row(c, &format!("{}@production", model.metadata.name)).is_ok()
+                    && c.prepare_cached(another)?.query_row([&model.metadata.name], |r| r.get(0))?
                 {
                     model.stage = Some(Stage::Staging);
                     result.demoted.push(model.id.clone());

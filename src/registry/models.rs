@@ -90,6 +90,11 @@ pub(super) fn at_row(c: &Connection, row: i64) -> Result<Model, RegistryError> {
     read_model(statement.query_row([row], raw)?)
 }
 
+/// The row with this id.
+pub(super) fn by_id(c: &Connection, id: &str) -> Result<Option<i64>, RegistryError> {
+    Ok(c.prepare_cached("SELECT row FROM models WHERE id = ?1")?.query_row([id], |r| r.get(0)).optional()?)
+}
+
 /// Rows and versions of a name, the newest first; pre-releases after every release.
 fn versions(c: &Connection, name: &str) -> Result<Vec<(i64, Version)>, RegistryError> {
     let mut statement = c.prepare_cached("SELECT row, version FROM models WHERE name = ?1")?;
@@ -190,10 +195,7 @@ impl Registry {
 
     /// The row that a reference names.
     pub(super) fn row(&self, c: &Connection, reference: &str) -> Result<i64, RegistryError> {
-        let by_id = || {
-            c.prepare_cached("SELECT row FROM models WHERE id = ?1")?.query_row([reference], |r| r.get(0)).optional()
-        };
-        if let Some(row) = by_id()? {
+        if let Some(row) = by_id(c, reference)? {
             return Ok(row);
         }
         let (name, what) = match reference.rsplit_once('@') {
