@@ -279,7 +279,8 @@ fn verify_finds_what_is_missing_damaged_and_orphaned_and_gc_removes_orphans_only
     assert_eq!((r.load("c").unwrap().as_slice(), r.stats().unwrap().models), (&b"c"[..], 3));
     assert_eq!(r.gc().unwrap(), Collected::default());
     // The same content saved again heals both.
-    (r.save(b"a", &metadata("a")).unwrap(), r.save(b"b", &metadata("b")).unwrap());
+    r.save(b"a", &metadata("a")).unwrap();
+    r.save(b"b", &metadata("b")).unwrap();
     assert!(r.verify().unwrap().ok && r.load("a@1.0.0").unwrap() == b"a");
 }
 
