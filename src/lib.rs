@@ -32,6 +32,7 @@ pub mod loss;
 pub mod metric;
 pub mod model;
 pub mod random;
+pub mod registry;
 pub mod tensorboard;
 pub mod train;
 pub mod transform;

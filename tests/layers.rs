@@ -14,6 +14,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("data", 2),
     ("transform", 2),
     ("metric", 2),
+    ("registry", 2),
     ("model", 3),
     ("loss", 3),
     ("window", 4),

@@ -47,7 +47,20 @@ impl CliError {
 }
 
 /// Kinds that are not the input's fault.
-const PROGRAM_KINDS: [&str; 5] = ["threads", "non-finite-loss", "non-finite-gradient", "killed", "bundle-write"];
+const PROGRAM_KINDS: [&str; 12] = [
+    "threads",
+    "non-finite-loss",
+    "non-finite-gradient",
+    "killed",
+    "bundle-write",
+    "registry-io",
+    "registry-damaged",
+    "registry-busy",
+    "registry-database",
+    "registry-file-missing",
+    "registry-file-damaged",
+    "disk-full",
+];
 
 impl<E: Advise> From<E> for CliError {
     fn from(error: E) -> Self {

@@ -9,6 +9,7 @@ use nhits_backends::{Job, Taken};
 
 use super::error::CliError;
 use super::flags::{DataFlags, SplitFlags};
+use super::model_flag::ModelFlag;
 use super::output::check_file;
 use super::predict::data_like;
 use super::session::Session;
@@ -30,9 +31,8 @@ enum On {
 /// Flags of `nhits evaluate`.
 #[derive(Debug, Args)]
 pub(super) struct EvaluateArgs {
-    /// The model
-    #[arg(long, short = 'm', value_name = "BUNDLE")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
     #[command(flatten)]
     data: DataFlags,
     #[command(flatten)]
@@ -76,7 +76,7 @@ impl EvaluateArgs {
     pub fn run(self, session: Session) -> Result<(), CliError> {
         session.taken()?;
         self.output.as_deref().map(check_file).transpose()?;
-        let bundle = Bundle::load(&self.model)?;
+        let bundle = self.model.bundle()?;
         let manifest = &bundle.manifest;
         let config = data_like(manifest, &self.data)?;
         let trained: Option<SplitSpec> =

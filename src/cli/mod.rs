@@ -9,8 +9,13 @@ mod evaluate;
 mod flags;
 mod import;
 mod lr_find;
+mod model_flag;
+mod models;
+mod models_shown;
 mod output;
 mod predict;
+mod register_flags;
+mod registry_card;
 mod schedule_flags;
 mod session;
 mod train;
@@ -88,6 +93,8 @@ enum Command {
     Data(Box<data::DataCommand>),
     /// Turn a neuralforecast NHITS file into a bundle
     Import(Box<import::ImportArgs>),
+    /// The registry: file, find, compare, promote, export and import models
+    Models(Box<models::ModelsArgs>),
     /// What is compiled in, which devices are there, and whether they compute right
     Backends,
     /// Print, check or describe the configuration
@@ -134,6 +141,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Evaluate(args) => args.run(session),
         Command::Data(command) => command.run(session),
         Command::Import(args) => args.run(session),
+        Command::Models(args) => args.run(session),
         Command::Backends => backends::run(session),
         Command::Config(command) => command.run(session),
         Command::Demo(args) => args.run(session),

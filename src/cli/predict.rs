@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::error::{CliError, Fault};
 use super::flags::DataFlags;
+use super::model_flag::ModelFlag;
 use super::output::check_file;
 use super::session::Session;
 use crate::bundle::{Bundle, Layout, Manifest};
@@ -21,9 +22,8 @@ use crate::loss::quantile_name;
 /// Flags of `nhits predict`.
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
-    /// The model
-    #[arg(long, short = 'm', value_name = "BUNDLE")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
     #[command(flatten)]
     data: DataFlags,
     /// File with the future covariates: series, time and one column each
@@ -130,7 +130,7 @@ impl PredictArgs {
             Format::of(path)?;
             check_file(path)?;
         }
-        let bundle = Bundle::load(&self.model)?;
+        let bundle = self.model.bundle()?;
         let manifest = &bundle.manifest;
         check_levels(&self.level, manifest)?;
         let config = data_like(manifest, &self.data)?;

@@ -14,6 +14,7 @@ use super::config::ExperimentArgs;
 use super::error::CliError;
 use super::lr_find;
 use super::output::check_file;
+use super::register_flags::RegisterFlags;
 use super::session::{Session, peak_rss_mb};
 use super::watch_flags::{WatchFlags, Watched};
 use crate::atomic_file::write_atomic;
@@ -49,6 +50,9 @@ pub(super) struct TrainArgs {
     /// Search for a learning rate instead of training: draws the loss over a rising rate, also as RUN_DIR/lr-find.svg
     #[arg(long)]
     find_lr: bool,
+    // Last: a heading of the help holds until the next one.
+    #[command(flatten)]
+    register: RegisterFlags,
 }
 
 /// A run with its data read and its settings resolved.
@@ -220,8 +224,10 @@ impl TrainArgs {
         if self.verify_determinism {
             return verify_determinism(&run, &session);
         }
+        let filing = self.register.filing()?;
+        let registry = (&self.register, filing.as_ref());
         let Watched { watch, gradients, resumed } =
-            self.watching.watch(&self.run_dir, stop_on_ctrl_c()?, &session.output)?;
+            self.watching.watch(&self.run_dir, stop_on_ctrl_c()?, registry, &session.output)?;
         write_text(&self.run_dir.join("config.toml"), &run.experiment.to_toml()?)?;
         let trained_at = Instant::now();
         let (bundle, outcome) = session.on_backend(Training { run: &run, watch })??;
@@ -235,7 +241,12 @@ impl TrainArgs {
         let done = outcome.steps - resumed_at.unwrap_or(0).min(outcome.steps);
         let batch = run.job.config.batch_size * run.job.config.accumulate;
         let windows = done * batch.min(run.plan.train_windows);
-        let value = json!({
+        // A run that failed is kept as a file, and not filed as a result.
+        let registered = match &filing {
+            Some(filing) if outcome.failed.is_none() => filing.model(&bundle, &run)?,
+            _ => None,
+        };
+        let mut value = json!({
             "bundle": bundle_path, "run_dir": self.run_dir, "backend": taken.backend, "device": taken.device.to_string(),
             "n_series": run.job.panel.n_series(), "n_windows": run.plan.train_windows, "n_parameters": run.plan.n_parameters,
             "steps": outcome.steps, "epochs": outcome.history.len(), "best_epoch": best.epoch, "train_loss": best.train_loss,
@@ -244,6 +255,11 @@ impl TrainArgs {
             "peak_rss_mb": peak_rss_mb(), "stopped_by": outcome.stopped_by, "resumed_at": resumed_at,
             "rollbacks": outcome.rollbacks, "checks": checks,
         });
+        if let Some(registered) = &registered {
+            value["registered"] = registered.clone();
+            let text = |key: &str| registered[key].as_str().unwrap_or_default();
+            session.output.note(format!("filed as {} ({})", text("model"), text("id")));
+        }
         if let Some(error) = outcome.failed {
             let path = bundle_path.display();
             session.output.note(format!("the weights of epoch {} were saved to {path}", best.epoch));

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::error::CliError;
 use super::output::Output;
+use super::register_flags::{Filing, RegisterFlags};
 use crate::train::{
     Callback, Checkpoint, CheckpointFolder, Checkpoints, CsvLog, Dashboard, Every, GradientMonitor, JsonLog, Monitor,
     RateMonitor, TensorBoard, Watch,
@@ -35,7 +36,7 @@ pub(super) struct WatchFlags {
     /// What "best" means for checkpoints: val-loss, val-mae, val-rmse or train-loss
     #[arg(long, value_name = "NAME", default_value = "val-loss")]
     pub checkpoint_monitor: String,
-    /// Go on from the newest good checkpoint of the run, or from the one named
+    /// Go on from the newest good checkpoint of the run, or from the one named: a file, a folder, or an id of the registry
     #[arg(long, value_name = "CHECKPOINT")]
     pub resume: Option<Option<PathBuf>>,
     /// Look at the gradients every N steps: their sizes go to RUN_DIR/gradients.jsonl, and a warning says when they
@@ -112,19 +113,30 @@ pub(super) struct Watched {
 
 impl WatchFlags {
     /// The checkpoint to go on from, if one is asked for.
-    fn resumed(&self, folder: &CheckpointFolder) -> Result<Option<(PathBuf, Checkpoint)>, CliError> {
+    fn resumed(
+        &self,
+        folder: &CheckpointFolder,
+        register: &RegisterFlags,
+    ) -> Result<Option<(PathBuf, Checkpoint)>, CliError> {
         match &self.resume {
             None => Ok(None),
             Some(None) => Ok(Some(folder.newest()?)),
             Some(Some(path)) if path.is_dir() => Ok(Some(CheckpointFolder::new(path).newest()?)),
+            Some(Some(id)) if register.is_id(id) => Ok(Some((id.clone(), register.checkpoint(id)?))),
             Some(Some(path)) => Ok(Some((path.clone(), Checkpoint::load(path)?))),
         }
     }
 
     /// The watch of a run whose files lie in `run_dir`.
-    pub fn watch(&self, run_dir: &Path, interrupter: Interrupter, output: &Output) -> Result<Watched, CliError> {
+    pub fn watch(
+        &self,
+        run_dir: &Path,
+        interrupter: Interrupter,
+        (register, filing): (&RegisterFlags, Option<&Filing>),
+        output: &Output,
+    ) -> Result<Watched, CliError> {
         let folder = CheckpointFolder::new(self.checkpoint_dir.clone().unwrap_or_else(|| run_dir.join("checkpoints")));
-        let resume = self.resumed(&folder)?;
+        let resume = self.resumed(&folder, register)?;
         let resumed = resume.as_ref().map(|(path, c)| (path.clone(), c.state.step));
         if let Some((path, step)) = &resumed {
             output.note(format!("resuming after step {step}, from {}", path.display()));
@@ -150,6 +162,8 @@ impl WatchFlags {
             checkpoints.save_best_only = self.save_best_only;
             checkpoints.monitor = monitor;
             callbacks.push(Box::new(checkpoints));
+            let filed = filing.and_then(|f| f.callback(run_dir, self.keep_checkpoints));
+            callbacks.extend(filed.map(|f| Box::new(f) as Box<dyn Callback>));
         }
         let dashboard = match self.dashboard {
             // burn draws it on stdout, and panics in a thread of its own where there is no terminal.

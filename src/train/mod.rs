@@ -53,7 +53,8 @@ pub use callback::{
     ValidationEvent, Written,
 };
 pub use callbacks::{
-    Checkpoints, CsvLog, Every, GradientMonitor, GradientRecord, JsonLog, Monitor, RateMonitor, TensorBoard,
+    Checkpoints, CsvLog, Every, FiledCheckpoints, GradientMonitor, GradientRecord, JsonLog, Monitor, RateMonitor,
+    TensorBoard,
 };
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity, RunState, Section};
 pub use clip::{clip_global_norm, global_norm};

@@ -6,6 +6,7 @@ mod commands;
 mod forecasting;
 mod leakage;
 mod learning_rates;
+mod models;
 mod resuming;
 mod stopping;
 mod survival;
