@@ -121,7 +121,7 @@ impl Registry {
     pub fn import(&self, archive: &Path) -> Result<Imported, RegistryError> {
         let bad = |detail: String| RegistryError::Archive { path: archive.into(), detail };
         let unreadable = |e: io::Error| bad(format!("it cannot be unpacked: {e}"));
-        let file = File::open(archive).map_err(RegistryError::io("read", archive))?;
+        let file = File::open(archive).map_err(|e| bad(format!("it cannot be opened: {e}")))?;
         let mut decoder = zstd::Decoder::new(file).map_err(unreadable)?;
         decoder.window_log_max(WINDOW).map_err(unreadable)?;
         let mut tar = tar::Archive::new(decoder);

@@ -159,8 +159,10 @@ fn models_travel_in_an_archive() {
     let predict = |r: &str| folder.ok(&format!("predict --model wave --registry {r} --data s.csv")).stdout;
     assert_eq!(predict("a"), predict("b"));
     folder.write("bad.tar.zst", "no archive");
-    let ran = folder.run("models import bad.tar.zst --registry b --json");
-    assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(2), &"bad-archive".into()));
+    for archive in ["bad.tar.zst", "missing.tar.zst"] {
+        let ran = folder.run(&format!("models import {archive} --registry b --json"));
+        assert_eq!((ran.code, &ran.json()["error"]["kind"]), (Some(2), &"bad-archive".into()), "{archive}");
+    }
     assert_eq!(ids(&folder.json("models export --all --registry b -o all.tar.zst")).len(), 1);
 }
 

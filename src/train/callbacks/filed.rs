@@ -1,6 +1,7 @@
 //! `FiledCheckpoints`: every checkpoint that is written goes into the registry, too.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::bundle::EpochRecord;
 use crate::registry::{NewCheckpoint, Registry, Retention};
@@ -54,10 +55,16 @@ impl Callback for FiledCheckpoints {
         ];
         let metrics = known.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect();
         let new = NewCheckpoint { run: self.run.clone(), epoch: event.epoch, step: event.step, metrics };
+        let began = Instant::now();
         let filed = self.registry.save_checkpoint(event.path, &new);
         // Older ones go only when the newer one is safe.
-        if let Err(error) = filed.and_then(|_| self.registry.prune_checkpoints(&self.run, &self.keep)) {
-            tracing::warn!("the checkpoint was not filed in the registry: {error}; training goes on");
+        let pruned = filed.and_then(|id| Ok((id, self.registry.prune_checkpoints(&self.run, &self.keep)?.len())));
+        match pruned {
+            Ok((id, gone)) => {
+                let seconds = began.elapsed().as_secs_f64();
+                tracing::info!("filed the checkpoint as {id} in {seconds:.3} s; {gone} older ones went");
+            }
+            Err(error) => tracing::warn!("the checkpoint was not filed in the registry: {error}; training goes on"),
         }
     }
 }
