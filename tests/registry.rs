@@ -167,3 +167,24 @@ fn processes_that_save_at_once_get_versions_of_their_own_while_gc_runs() {
     assert_eq!(versions.len(), 48);
     assert!(r.verify().unwrap().ok);
 }
+
+#[test]
+fn a_bundle_is_registered_and_comes_back_the_same() {
+    use nhits::bundle::Bundle;
+
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(folder.path()).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundle_v1.safetensors");
+    let bundle = Bundle::load(&fixture).unwrap();
+    let card = bundle.card("load");
+    assert_eq!(card.architecture.horizon, Some(bundle.manifest.model.horizon as u64));
+    let id = bundle.register(&registry, &card).unwrap();
+    for reference in [id.as_str(), "load@latest", "load@1.0.0"] {
+        assert!(Bundle::registered(&registry, reference).unwrap() == bundle, "{reference}");
+    }
+    assert!(Bundle::registered(&registry, "other@latest").is_err());
+    // Bytes that are no bundle are told apart from a bundle that is missing.
+    registry.save(b"something else", &Metadata::new("text", "test")).unwrap();
+    let error = Bundle::registered(&registry, "text@latest").unwrap_err().to_string();
+    assert!(error.contains("text@latest") && error.contains("safetensors"), "{error}");
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Advise;
+use crate::registry::RegistryError;
 
 /// Why a bundle cannot be read, written or imported.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,9 @@ pub enum BundleError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The settings given for an import do not fit the weights.
     #[error("cannot import {path}: {detail}", path = .path.display())]
     Import {
@@ -88,6 +92,7 @@ impl Advise for BundleError {
             Self::Newer { .. } => "newer-format",
             Self::BadManifest { .. } => "bad-manifest",
             Self::BadTensor { .. } => "bad-tensor",
+            Self::Registry(e) => e.kind(),
             Self::Import { .. } => "import",
         }
     }
@@ -106,6 +111,7 @@ impl Advise for BundleError {
             Self::BadManifest { .. } | Self::BadTensor { .. } => {
                 Some("the file was damaged or written by another program; train or import the model again".into())
             }
+            Self::Registry(e) => e.hint(),
             Self::Import { hint, .. } => Some(hint.clone()),
         }
     }

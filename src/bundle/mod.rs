@@ -4,11 +4,13 @@
 //! Python can read them; everything else is one JSON document, the [`Manifest`], in the header's metadata under the key
 //! `nhits`. What grows with the number of series (identifiers, fitted scalers) is stored as tensors.
 
+mod card;
 mod error;
 mod file;
 mod import;
 mod manifest;
 
+pub use card::{REGISTERED_AS, describe_data};
 pub use error::BundleError;
 pub use import::{ImportOptions, import_neuralforecast};
 pub use manifest::{ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, StoppedBy, TrainingSummary};

@@ -15,7 +15,6 @@ mod models_shown;
 mod output;
 mod predict;
 mod register_flags;
-mod registry_card;
 mod schedule_flags;
 mod session;
 mod train;

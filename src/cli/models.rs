@@ -8,7 +8,6 @@ use serde_json::json;
 use super::error::CliError;
 use super::model_flag::DEFAULT;
 use super::models_shown as shown;
-use super::registry_card as card;
 use super::session::Session;
 use crate::bundle::Bundle;
 use crate::registry::{
@@ -232,11 +231,11 @@ impl AddArgs {
         let bytes = std::fs::read(&self.file).map_err(read)?;
         let mut metadata = match (Bundle::from_bytes(&bytes, &self.file), &self.kind) {
             (Ok(bundle), kind) => {
-                let mut metadata = card::of_bundle(&bundle, &self.name);
+                let mut metadata = bundle.card(&self.name);
                 metadata.kind = kind.clone().unwrap_or(metadata.kind);
                 metadata
             }
-            (Err(_), Some(kind)) if kind != card::NHITS => Metadata::new(&self.name, kind),
+            (Err(_), Some(kind)) if kind != crate::bundle::REGISTERED_AS => Metadata::new(&self.name, kind),
             (Err(error), _) => return Err(error.into()),
         };
         self.about.apply(&mut metadata);

@@ -82,6 +82,7 @@ pub(super) fn model(m: &Model, notes: &[Note]) -> String {
     add("data to", text(&d.data.to));
     add("backend", text(&d.hardware.backend));
     add("device", text(&d.hardware.device));
+    add("machine", text(&d.hardware.machine));
     add("seed", number(d.seed));
     add("program", d.program.clone());
     add("parent", text(&d.parent));

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::model_flag::DEFAULT;
 use super::models::AboutFlags;
-use super::registry_card as card;
 use super::train::Run;
 use crate::bundle::Bundle;
 use crate::registry::{Registry, Retention, VersionChoice};
@@ -50,6 +49,14 @@ fn run_name(run_dir: &Path) -> String {
     }
 }
 
+/// The processor's name, where the system tells it, and how many threads were used.
+fn machine(threads: usize) -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name =
+        cpus.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim().to_owned()));
+    format!("{}, {threads} threads", name.unwrap_or_else(|| std::env::consts::ARCH.into()))
+}
+
 impl RegisterFlags {
     /// The registry, if one is used.
     pub fn filing(&self) -> Result<Option<Filing>, CliError> {
@@ -70,7 +77,7 @@ impl RegisterFlags {
         let model = match &self.register {
             None => None,
             Some(name) => {
-                let mut metadata = crate::registry::Metadata::new(name, card::NHITS);
+                let mut metadata = crate::registry::Metadata::new(name, crate::bundle::REGISTERED_AS);
                 about.apply(&mut metadata);
                 let version: VersionChoice = self.bump.parse()?;
                 registry.would_save(&metadata, &version)?;
@@ -105,10 +112,11 @@ impl Filing {
     /// Files the model of a finished run; gives id and version for the result.
     pub fn model(&self, bundle: &Bundle, run: &Run) -> Result<Option<Value>, CliError> {
         let Some((name, version, about)) = &self.model else { return Ok(None) };
-        let mut metadata = card::of_bundle(bundle, name);
-        card::describe_data(&mut metadata.data, &run.job.panel, bundle.manifest.season);
+        let mut metadata = bundle.card(name);
+        crate::bundle::describe_data(&mut metadata.data, &run.job.panel, bundle.manifest.season);
         about.apply(&mut metadata);
-        let id = self.registry.save_as(&bundle.to_bytes()?, &metadata, version)?;
+        metadata.hardware.machine = Some(machine(run.job.threads));
+        let id = bundle.register_as(&self.registry, &metadata, version)?;
         let model = self.registry.metadata(&id)?;
         Ok(Some(json!({"id": id, "model": model.reference(), "registry": self.registry.root()})))
     }

@@ -126,6 +126,9 @@ pub struct Hardware {
     pub backend: Option<String>,
     /// The device.
     pub device: Option<String>,
+    /// Processor and threads, or whatever else tells the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 /// What is given of a model when it is saved. Everything but the name may be left empty.

@@ -34,7 +34,7 @@ pub(super) fn metadata(name: &str) -> Metadata {
             n_rows: Some(17_520),
             statistics: [("missing".to_string(), 0.01)].into(),
         },
-        hardware: Hardware { backend: Some("flex".into()), device: Some("cpu".into()) },
+        hardware: Hardware { backend: Some("flex".into()), device: Some("cpu".into()), machine: None },
         seed: Some(7),
         program: "nhits 0.1.0".into(),
         extra: json!({"owner": "desk 4", "live": true, "fold": 3}).as_object().unwrap().clone(),

@@ -1,18 +1,55 @@
-//! What the registry is told of a bundle: its manifest as [`Metadata`]. The registry itself knows no bundles.
+//! A bundle in the registry: saved, loaded, and told about. The registry itself knows bytes and [`Metadata`], no bundles.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::json;
 
-use crate::bundle::Bundle;
+use super::{Bundle, BundleError};
 use crate::data::Panel;
-use crate::registry::{Architecture, DataCard, Hardware, Metadata};
+use crate::registry::{Architecture, DataCard, Hardware, Metadata, Registry, VersionChoice};
 
-/// The type of a bundle's model.
-pub(super) const NHITS: &str = "nhits";
+/// The type under which a bundle's model is registered.
+pub const REGISTERED_AS: &str = "nhits";
 
-/// What a bundle says of itself.
-pub(super) fn of_bundle(bundle: &Bundle, name: &str) -> Metadata {
+impl Bundle {
+    /// Saves the bundle in a registry under the next version of its name; gives its id. [`Bundle::card`] makes the
+    /// metadata, to which more may be added.
+    ///
+    /// # Errors
+    /// See [`Registry::save`]; there is no such model then.
+    pub fn register(&self, registry: &Registry, metadata: &Metadata) -> Result<String, BundleError> {
+        self.register_as(registry, metadata, &VersionChoice::Auto)
+    }
+
+    /// The same under a version that is chosen.
+    ///
+    /// # Errors
+    /// As [`Bundle::register`], and when the version is taken.
+    pub fn register_as(
+        &self,
+        registry: &Registry,
+        metadata: &Metadata,
+        version: &VersionChoice,
+    ) -> Result<String, BundleError> {
+        Ok(registry.save_as(&self.to_bytes()?, metadata, version)?)
+    }
+
+    /// The bundle that a reference (`name@production`, `name@1.2.0`, an id) means.
+    ///
+    /// # Errors
+    /// When there is no such model, its file is missing or damaged, or it is no bundle.
+    pub fn registered(registry: &Registry, reference: &str) -> Result<Self, BundleError> {
+        Self::from_bytes(&registry.load(reference)?, Path::new(reference))
+    }
+
+    /// What the bundle says of itself, as the registry keeps it, under a name.
+    pub fn card(&self, name: &str) -> Metadata {
+        card(self, name)
+    }
+}
+
+fn card(bundle: &Bundle, name: &str) -> Metadata {
     let m = &bundle.manifest;
     let train = m.experiment.get("train").cloned().unwrap_or_default();
     let mut metrics = BTreeMap::new();
@@ -27,7 +64,7 @@ pub(super) fn of_bundle(bundle: &Bundle, name: &str) -> Metadata {
         let best = t.history.iter().find(|r| r.epoch == t.best_epoch);
         let known = [("val_loss", t.val_loss), ("val_mae", t.val_mae), ("val_rmse", best.and_then(|r| r.val_rmse))];
         metrics.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
-        hardware = Hardware { backend: Some(t.backend.clone()), device: Some(t.device.clone()) };
+        hardware = Hardware { backend: Some(t.backend.clone()), device: Some(t.device.clone()), machine: None };
         data.n_series = Some(t.n_series as u64);
     }
     let count = |n: usize| n as u64;
@@ -46,12 +83,12 @@ pub(super) fn of_bundle(bundle: &Bundle, name: &str) -> Metadata {
         hardware,
         seed: Some(m.seed),
         program: m.program.clone(),
-        ..Metadata::new(name, NHITS)
+        ..Metadata::new(name, REGISTERED_AS)
     }
 }
 
 /// Adds what only the data itself tells: rows, range, and the statistics that similarity looks at.
-pub(super) fn describe_data(data: &mut DataCard, panel: &Panel, season: usize) {
+pub fn describe_data(data: &mut DataCard, panel: &Panel, season: usize) {
     data.n_rows = Some(panel.n_rows() as u64);
     data.from = panel.time.iter().min().map(|t| panel.clock.format(*t));
     data.to = panel.time.iter().max().map(|t| panel.clock.format(*t));
