@@ -1,12 +1,13 @@
 //! Checkpoints and exact resume: a run that is stopped anywhere and goes on ends with the bits of the uninterrupted one.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::backend::AutodiffBackend;
 use nhits::bundle::{EpochRecord, StoppedBy};
-use nhits::calendar::Clock;
-use nhits::data::{Panel, SplitSpec};
+use nhits::data::SplitSpec;
 use nhits::error::Advise;
 use nhits::loss::LossConfig;
 use nhits::model::NHitsConfig;
@@ -17,30 +18,7 @@ use nhits::train::{
 use nhits::transform::ScalerKind;
 use nhits::window::WindowScaler;
 use nhits_backends::{Choice, Device, Job, Taken, compiled_in, with_backend};
-
-fn on_each<J: Job>(job: impl Fn() -> J) -> Vec<(&'static str, J::Output)> {
-    compiled_in()
-        .map(|info| {
-            let choice = Choice { backend: Some(info.name.into()), device: Device::Auto };
-            (info.name, with_backend(&choice, job()).unwrap())
-        })
-        .collect()
-}
-
-fn panel(rows: usize) -> Panel {
-    let noise = |i: usize| ((i as f64 * 12.9898).sin() * 43758.5453).fract() * 0.3;
-    let y: Vec<f64> = (0..2 * rows).map(|i| 10.0 + (i as f64 * 0.7).sin() * 3.0 + noise(i)).collect();
-    let time = (0..rows as i64).chain(0..rows as i64).collect();
-    Panel::new(
-        vec!["a".into(), "b".into()],
-        vec![0, rows, 2 * rows],
-        time,
-        Clock::Integer,
-        "1".parse().unwrap(),
-        y,
-        "y",
-    )
-}
+use support::{on_each, panel};
 
 fn job(config: TrainConfig) -> TrainJob {
     let panel = panel(120);

@@ -1,5 +1,7 @@
 //! The trainer as a library: sharing a batch, early stopping, best weights, what a bundle keeps.
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,8 +10,7 @@ use burn::optim::{GradientsParams, Optimizer as _};
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{InferenceStep, TrainStep};
 use nhits::bundle::{StoppedBy, TrainingSummary};
-use nhits::calendar::Clock;
-use nhits::data::{Panel, SplitSpec};
+use nhits::data::SplitSpec;
 use nhits::loss::{Loss, LossConfig};
 use nhits::model::{NHits, NHitsConfig};
 use nhits::train::{
@@ -19,26 +20,8 @@ use nhits::train::{
 use nhits::transform::ScalerKind;
 use nhits::window::{ColumnScalers, WindowBatcher, WindowIndex, WindowRules, WindowScaler, WindowShape};
 use nhits::workers::Workers;
-use nhits_backends::{Choice, Device, Job, Taken, compiled_in, with_backend};
-
-/// Runs a job on every backend of this build.
-fn on_each<J: Job>(job: impl Fn() -> J) -> Vec<(&'static str, J::Output)> {
-    compiled_in()
-        .map(|info| {
-            let choice = Choice { backend: Some(info.name.into()), device: Device::Auto };
-            (info.name, with_backend(&choice, job()).unwrap())
-        })
-        .collect()
-}
-
-/// Noisy waves of two series.
-fn panel(rows: usize) -> Panel {
-    let noise = |i: usize| ((i as f64 * 12.9898).sin() * 43758.5453).fract() * 0.3;
-    let y: Vec<f64> = (0..2 * rows).map(|i| 10.0 + (i as f64 * 0.7).sin() * 3.0 + noise(i)).collect();
-    let time = (0..rows as i64).chain(0..rows as i64).collect();
-    let freq = "1".parse().unwrap();
-    Panel::new(vec!["a".into(), "b".into()], vec![0, rows, 2 * rows], time, Clock::Integer, freq, y, "y")
-}
+use nhits_backends::{Job, Taken};
+use support::{on_each, panel};
 
 fn network(dropout: f64) -> NHitsConfig {
     NHitsConfig { input_size: 24, horizon: 6, mlp_units: vec![[16, 16]; 2], dropout, ..NHitsConfig::default() }

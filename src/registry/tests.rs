@@ -335,16 +335,13 @@ fn a_damaged_foreign_or_later_database_is_refused_and_left_as_it_is() {
 const OLD: [&[u8]; schema::LATEST as usize] =
     [include_bytes!("fixtures/schema-1.sqlite.zst"), include_bytes!("fixtures/schema-2.sqlite.zst")];
 
-/// Run once for a new schema: `cargo test --lib the_fixture_of_a_new_schema -- --ignored`.
+/// Each schema can still be made from nothing. For a new one, `NHITS_NEW_SCHEMA=1 cargo test --lib each_schema` writes the
+/// fixture that is kept from then on.
 #[test]
-#[ignore = "writes into the source tree"]
-fn the_fixture_of_a_new_schema() {
+fn each_schema_can_be_made() {
     for version in 1..=schema::LATEST {
         let file =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/registry/fixtures/schema-{version}.sqlite.zst"));
-        if std::fs::metadata(&file).is_ok_and(|m| m.len() > 0) {
-            continue;
-        }
         let dir = tempfile::tempdir().unwrap();
         let old = Registry::at_schema(dir.path().into(), version).unwrap();
         old.connection().execute_batch(include_str!("fixtures/rows-1.sql")).unwrap();
@@ -354,7 +351,12 @@ fn the_fixture_of_a_new_schema() {
             );
             similar::store(&old.connection(), 1, &model.unwrap()).unwrap();
         }
+        assert_eq!(schema::found(&old.connection()).unwrap(), version);
         drop(old);
+        let kept = std::fs::metadata(&file).is_ok_and(|m| m.len() > 0);
+        if kept || std::env::var_os("NHITS_NEW_SCHEMA").is_none() {
+            continue;
+        }
         let bytes = std::fs::read(dir.path().join(DATABASE)).unwrap();
         std::fs::write(&file, zstd::encode_all(bytes.as_slice(), 19).unwrap()).unwrap();
     }

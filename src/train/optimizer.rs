@@ -128,7 +128,9 @@ impl<B: Backend> SimpleOptimizer<B> for Rule {
         grad: Tensor<B, D>,
         state: Option<RuleState<B, D>>,
     ) -> (Tensor<B, D>, Option<RuleState<B, D>>) {
-        if self.kind.is_adam() && in_host_memory::<B>(&tensor.device()) && tensor.dtype() == DType::F32 {
+        // The moments were made of gradients, here or before a checkpoint, and are of their type.
+        let single = tensor.dtype() == DType::F32 && grad.dtype() == DType::F32;
+        if self.kind.is_adam() && single && in_host_memory::<B>(&tensor.device()) {
             return self.adam_on_host(lr, tensor, grad, state);
         }
         self.on_tensors(lr, tensor, grad, state)
@@ -229,8 +231,7 @@ impl Rule {
         };
         match (weights.as_mut_slice(), grad.as_mut_slice(), first.as_mut_slice(), second.as_mut_slice()) {
             (Ok(w), Ok(g), Ok(m), Ok(v)) => numbers.update(w, g, m, v),
-            // The data type was looked at before.
-            _ => unreachable!("values of type f32 are not f32"),
+            _ => unreachable!("`step` sends values of type f32 here only"),
         }
         let tensor = |data: TensorData| Tensor::from_data(data, &device);
         (tensor(weights), Some(RuleState { time, first: Some(tensor(first)), second: Some(tensor(second)) }))
