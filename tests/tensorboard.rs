@@ -288,7 +288,11 @@ fn a_training_run_is_shown_as_it_was() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     train("--max-time 0.000001s");
-    train("--resume");
+    train("--resume --checkpoint-every 30steps --keep-checkpoints 9");
+    // Back to the middle: its second half is written again, and must not be shown twice.
+    let middle = fs::read_dir(folder.path().join("r/checkpoints")).unwrap().map(|f| f.unwrap().path());
+    let middle = middle.into_iter().find(|f| f.to_string_lossy().contains("step-000000030")).unwrap();
+    train(&format!("--resume {}", middle.display()));
     let Some(found) = read(&folder.path().join("tb")) else { return };
     let scalars = series(&found["stored"]["scalars"]);
     let metrics: Vec<Value> = fs::read_to_string(folder.path().join("r/metrics.jsonl"))

@@ -305,3 +305,47 @@ fn a_read_only_folder_keeps_its_checkpoints() {
     assert!(root || before == after, "{}", ran.stderr);
     assert!(folder.read("r/model.safetensors") == straight);
 }
+
+#[test]
+fn checkpoints_are_kept_as_the_flags_say() {
+    let (folder, _) = with_straight_run();
+    let steps = |dir: &str| -> Vec<usize> {
+        let files = CheckpointFolder::new(folder.path(&format!("{dir}/checkpoints"))).list().unwrap();
+        let steps = files.iter().map(|f| nhits::train::Checkpoint::load(f).unwrap().state.step);
+        steps.rev().collect()
+    };
+    folder.ok(&format!("{RUN} --run-dir r --checkpoint-every 10steps --keep-checkpoints 3"));
+    assert_eq!(steps("r"), [20, 30, 40]);
+    folder.ok(&format!("{RUN} --run-dir never --checkpoint-every never"));
+    assert!(steps("never").is_empty());
+    // A rate this large makes the validation loss jump about: not every epoch is the best so far.
+    let wild = RUN.replace("--max-steps 40", "--max-steps 60 --lr 0.05");
+    for (monitor, field) in [("val-loss", "val_loss"), ("val-rmse", "val_rmse"), ("train-loss", "train_loss")] {
+        let flags = format!("--save-best-only --checkpoint-monitor {monitor} --keep-checkpoints 99");
+        folder.ok(&format!("{wild} --run-dir {monitor} {flags}"));
+        let (mut best, mut expected, mut epochs) = (f64::INFINITY, Vec::new(), 0);
+        for line in folder.text(&format!("{monitor}/metrics.jsonl")).lines() {
+            let epoch: serde_json::Value = serde_json::from_str(line).unwrap();
+            epochs += 1;
+            if epoch[field].as_f64().unwrap() < best {
+                best = epoch[field].as_f64().unwrap();
+                expected.push(epoch["step"].as_u64().unwrap() as usize);
+            }
+        }
+        assert!(expected.len() < epochs, "{monitor}: every epoch is the best, nothing is shown");
+        assert_eq!(steps(monitor), expected, "{monitor}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_rolled_back_on_request() {
+    let folder = Folder::new();
+    folder.write("s.csv", daily(120));
+    let wild = "--optimizer sgd --lr 1e20 --gradient-clip 0 --on-nan rollback";
+    let ran = folder.run(&format!("{} {wild} --run-dir r --json", RUN.replace("--max-steps 40", "--max-steps 4")));
+    let value = ran.json();
+    assert!(value["rollbacks"].as_u64().is_some_and(|n| n > 0), "{ran:?}");
+    assert!(ran.stderr.contains("going back to the last good weights"), "{}", ran.stderr);
+    let checks = value["checks"].as_array().unwrap();
+    assert!(checks.iter().any(|c| c["name"] == "every loss was a number" && c["ok"] == false), "{checks:?}");
+}
