@@ -15,12 +15,14 @@
 //! | `block` | one block: pooled input to backcast and knots |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `tensors` | weights by their neuralforecast names |
+//! | `host/` | the same network on slices in host memory, for CPU backends |
 
 mod activation;
 mod basis;
 mod block;
 mod config;
 mod dropout;
+pub mod host;
 mod input;
 mod nhits;
 mod pooling;
