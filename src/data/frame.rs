@@ -215,14 +215,8 @@ impl Frame {
         let severity = if policy == Duplicates::Error { Severity::Error } else { Severity::Warning };
         for &(g, row, n) in &runs {
             problems.push_with(ProblemKind::Duplicate, severity, || {
-                let others: Vec<String> = (row + 1..row + n)
-                    .take(3)
-                    .filter_map(|r| self.place(r))
-                    .map(|place| match place {
-                        Position::Line(l) => format!("line {l}"),
-                        Position::Row(r) => format!("row {r}"),
-                    })
-                    .collect();
+                let others: Vec<String> =
+                    (row + 1..row + n).take(3).filter_map(|r| self.place(r)).map(|place| place.to_string()).collect();
                 let message = format!("{n} rows have this time (again in {})", others.join(", "));
                 self.problem(ProblemKind::Duplicate, g, row, message)
                     .count(n as u64)

@@ -101,7 +101,7 @@ pub struct SeriesReport {
 /// A file that cannot be opened or whose columns cannot be told apart; flaws of its rows are notes.
 pub fn inspect(config: &DataConfig) -> Result<Inspection, DataError> {
     let mut table = Table::open(&config.path)?;
-    let mut notes = Vec::new();
+    let mut notes = std::mem::take(&mut table.notices);
     let id = find_id(&table, config);
     let named = config.time_col.as_deref().and_then(|name| table.find(name));
     let time = match named.map_or_else(|| find_time(&table, &|i| Some(i) == id, &mut notes), Ok) {

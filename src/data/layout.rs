@@ -7,10 +7,10 @@ use super::error::DataError;
 use super::problems::Problems;
 use super::table::{ColumnKind, Head, Table};
 
-/// The column that makes a file long, and the usual names of the other two.
-pub(super) const ID: &str = "unique_id";
-const TIME: &str = "ds";
-const TARGET: &str = "y";
+/// The columns that make a file long, and the usual names of the other two: neuralforecast's, then AutoGluon's.
+pub(super) const IDS: [&str; 2] = ["unique_id", "item_id"];
+const TIMES: [&str; 2] = ["ds", "timestamp"];
+const TARGETS: [&str; 2] = ["y", "target"];
 /// The target where there is no `y` and more than one column of numbers.
 const CLOSE: &str = "close";
 
@@ -132,7 +132,10 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
 
 /// The id column, whose existence makes the layout long.
 pub(super) fn find_id(table: &Table, config: &DataConfig) -> Option<usize> {
-    table.find(config.id_col.as_deref().unwrap_or(ID))
+    match &config.id_col {
+        Some(name) => table.find(name),
+        None => IDS.iter().find_map(|name| table.find(name)),
+    }
 }
 
 /// Columns that read as dates or times.
@@ -146,7 +149,12 @@ pub(super) fn find_time(
     is_taken: &dyn Fn(usize) -> bool,
     notices: &mut Vec<String>,
 ) -> Result<usize, DataError> {
-    if let Some(index) = table.find(TIME).filter(|i| !is_taken(*i)) {
+    let usual = TIMES.iter().filter_map(|name| table.find(name)).find(|i| !is_taken(*i));
+    // A `timestamp` may be anything, a `ds` is the time.
+    if let Some(index) = usual.filter(|i| {
+        let head = &table.heads[*i];
+        head.name == TIMES[0] || matches!(head.kind, ColumnKind::Time | ColumnKind::Integer)
+    }) {
         return Ok(index);
     }
     let heads = &table.heads;
@@ -161,7 +169,9 @@ pub(super) fn find_time(
         }
     }
     let counters: Vec<usize> = (0..heads.len())
-        .filter(|i| heads[*i].kind == ColumnKind::Integer && !is_taken(*i) && heads[*i].name != TARGET)
+        .filter(|i| {
+            heads[*i].kind == ColumnKind::Integer && !is_taken(*i) && !TARGETS.contains(&heads[*i].name.as_str())
+        })
         .collect();
     let well_named: Vec<usize> = counters
         .iter()
@@ -197,7 +207,7 @@ pub(super) fn numeric(table: &Table, free: &dyn Fn(usize) -> bool) -> Vec<usize>
 }
 
 fn find_target(table: &Table, free: &dyn Fn(usize) -> bool, notices: &mut Vec<String>) -> Result<usize, DataError> {
-    if let Some(index) = table.find(TARGET).filter(|i| free(*i)) {
+    if let Some(index) = TARGETS.iter().filter_map(|name| table.find(name)).find(|i| free(*i)) {
         return Ok(index);
     }
     let columns = numeric(table, free);
@@ -267,6 +277,16 @@ mod tests {
         let named = DataConfig { id_col: Some("shop".into()), target: Some("sold".into()), ..config() };
         let r = roles("day,shop,sold,left\n2020-01-01,A,2,3\n", named).unwrap();
         assert_eq!((r.id, r.time, r.targets), (Some(1), 0, vec![2]));
+    }
+
+    #[test]
+    fn the_names_of_autogluon_are_known() {
+        let r = roles("item_id,timestamp,target,promo,updated\nA,2020-01-01,1,0,2024-05-05\n", config()).unwrap();
+        assert_eq!((r.id, r.time, r.targets, r.notices.len()), (Some(0), 1, vec![2], 0));
+        let r = roles("item_id,unique_id,ds,timestamp,y,target\nA,B,2020-01-01,2020-01-01,1,0\n", config()).unwrap();
+        assert_eq!((r.id, r.time, r.targets), (Some(1), 2, vec![4]), "neuralforecast's come first");
+        let r = roles("timestamp,target,x\n3,1.5,2\n", config()).unwrap();
+        assert_eq!((r.id, r.time, r.targets), (None, 0, vec![1]));
     }
 
     #[test]

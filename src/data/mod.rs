@@ -3,7 +3,7 @@
 //! A file goes one way through the room:
 //!
 //! ```text
-//! source (what is it?) -> csv | parquet -> Table (columns as the file has them)
+//! source (what is it?) -> csv | parquet | tsf | many files -> Table (columns as the file has them)
 //!   -> layout (which column is what) -> frame (rows by series and time) -> gaps -> missing -> Panel
 //! ```
 //!
@@ -14,6 +14,7 @@ mod check;
 mod config;
 mod csv;
 mod error;
+mod files;
 mod fingerprint;
 mod frame;
 mod future;
@@ -32,6 +33,7 @@ mod statics;
 mod synthetic;
 mod table;
 mod trading;
+mod tsf;
 
 #[cfg(test)]
 mod real_data;

@@ -60,7 +60,8 @@ pub(super) fn load(config: &DataConfig) -> Result<Loaded, DataError> {
     }
     let mut table = Table::open(&config.path)?;
     let roles = layout::resolve(&table, config)?;
-    let mut notices = roles.notices;
+    let mut notices = std::mem::take(&mut table.notices);
+    notices.extend(roles.notices);
     let mut wanted: Vec<(usize, As)> = roles.id.iter().map(|i| (*i, As::Key)).collect();
     wanted.push((roles.time, As::Time));
     let value_columns = [&roles.targets, &roles.hist_exog, &roles.futr_exog].into_iter().flatten();

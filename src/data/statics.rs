@@ -63,7 +63,7 @@ impl Statics {
     ) -> Result<Self, DataError> {
         let mut table = Table::open(path)?;
         let Some(id) = find_id(&table, config) else {
-            let name = config.id_col.as_deref().unwrap_or(super::layout::ID);
+            let name = config.id_col.as_deref().unwrap_or(super::layout::IDS[0]);
             let mut absent = Problems::default();
             absent.push(table.absent(name, "the id column of --static"));
             return Err(table.place.problems(absent));
