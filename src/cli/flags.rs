@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::error::CliError;
 use crate::calendar::Frequency;
-use crate::data::{DataConfig, Duplicates, Gaps, Missing, SplitSpec, Targets};
+use crate::data::{DataConfig, Duplicates, Gaps, Missing, SplitSpec, Targets, Unusable};
 use crate::experiment::Experiment;
 
 /// Where the series are and what to do about their flaws.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub(super) struct DataFlags {
-    /// csv, csv.gz or parquet file; `-` is stdin
+    /// csv, csv.gz, parquet or tsf file, or a quoted pattern ('dir/*.csv') of several; `-` is stdin
     #[arg(long, short = 'd', value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column with the series' identifiers (long layout)
@@ -55,6 +55,9 @@ pub(super) struct DataFlags {
     /// Rows with the same series and time: error, first, last, mean or keep
     #[arg(long, value_name = "RULE")]
     pub duplicates: Option<String>,
+    /// Series without a value, or too short for the split: error or skip
+    #[arg(long, value_name = "RULE")]
+    pub unusable: Option<String>,
 }
 
 /// Train, validation and test rows.
@@ -127,6 +130,9 @@ impl DataFlags {
         }
         if let Some(word) = &self.duplicates {
             data.duplicates = word.parse::<Duplicates>()?;
+        }
+        if let Some(word) = &self.unusable {
+            data.unusable = word.parse::<Unusable>()?;
         }
         Ok(())
     }

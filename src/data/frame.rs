@@ -140,6 +140,11 @@ impl Frame {
         self.time.len()
     }
 
+    /// Rows of each group.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        self.offsets.windows(2).map(|w| w[1] - w[0]).collect()
+    }
+
     pub(super) fn times(&self, group: usize) -> &[i64] {
         &self.time[self.offsets[group]..self.offsets[group + 1]]
     }

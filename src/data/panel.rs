@@ -123,6 +123,22 @@ impl Panel {
         self.offsets.windows(2).map(|w| w[1] - w[0]).min().unwrap_or(0)
     }
 
+    /// A copy with only the series for which `keep[s]` holds.
+    pub fn keep_series(&self, keep: &[bool]) -> Panel {
+        let kept: Vec<usize> = (0..self.n_series()).filter(|s| keep.get(*s).copied().unwrap_or(false)).collect();
+        let rest = self.slice_rows(|s| if keep.get(s).copied().unwrap_or(false) { 0..self.len_of(s) } else { 0..0 });
+        let mut offsets = vec![0];
+        offsets.extend(kept.iter().map(|s| rest.offsets[s + 1]));
+        let of_kept = |values: &[f64]| kept.iter().map(|s| values[*s]).collect();
+        let stat = self.stat_exog.iter();
+        Panel {
+            ids: kept.iter().map(|s| self.ids[*s].clone()).collect(),
+            offsets,
+            stat_exog: stat.map(|c| StaticColumn { name: c.name.clone(), values: of_kept(&c.values) }).collect(),
+            ..rest
+        }
+    }
+
     /// A copy with only the rows `keep(s)` (relative to the series) of each series, columns cut alike.
     pub fn slice_rows(&self, keep: impl Fn(usize) -> Range<usize>) -> Panel {
         let ranges: Vec<Range<usize>> = (0..self.n_series())

@@ -21,6 +21,8 @@ use super::table::{As, Cells, ColumnKind, Columns, Guess, Head, Keys, NO_NAME, P
 
 /// Records asked for at a time: bounds the memory beside the columns themselves.
 const BATCH: usize = 1 << 16;
+/// Rows for which memory is asked for at once; columns that turn out longer grow as they are read.
+const MOST_RESERVED: usize = 1 << 26;
 /// Values of a text column from which its kind is guessed.
 const SAMPLE: usize = 1000;
 const MICROS_OF_DAY: i64 = 86_400_000_000;
@@ -116,6 +118,7 @@ impl ParquetTable {
                 return Err(place.column_type(&head.name, head.kind.words(), expected(*what)));
             };
             let mut builder = Builder::new(&head.name, *what, meaning);
+            builder.reserve(self.promised_rows());
             guarded(|| self.read_column(leaf, &mut builder))
                 .map_err(|e| place.damaged(format!("column `{}`: {e}", head.name)))?;
             if *n_rows.get_or_insert(builder.rows) != builder.rows {
@@ -131,6 +134,12 @@ impl ParquetTable {
         let cells = cells.into_iter().map(|c| c.finish(&left_out)).collect();
         let rows_left_out = !left_out.is_empty();
         Ok(Columns { cells, n_rows, places: Places::Rows { left_out }, problems, rows_left_out })
+    }
+
+    /// The rows that the file says it has, as far as they can be believed before they are read.
+    fn promised_rows(&self) -> usize {
+        let rows = usize::try_from(self.reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        rows.min(MOST_RESERVED)
     }
 
     fn read_column(&self, leaf: usize, builder: &mut Builder<'_>) -> Result<(), ParquetError> {
@@ -295,6 +304,15 @@ impl<'a> Builder<'a> {
             As::Key | As::Text => Building::Keys(Keys::default()),
         };
         Self { name, what, meaning, rows: 0, cells, problems: Problems::default(), left_out: Vec::new() }
+    }
+
+    /// Room for so many rows, so that growing does not hold a column twice; less where the system has no more.
+    fn reserve(&mut self, rows: usize) {
+        let _ = match &mut self.cells {
+            Building::Numbers(values) => values.try_reserve_exact(rows),
+            Building::Times { values, .. } => values.try_reserve_exact(rows),
+            Building::Keys(keys) => keys.codes.try_reserve_exact(rows),
+        };
     }
 
     fn complain(&mut self, kind: ProblemKind, message: String) {

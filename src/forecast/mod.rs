@@ -65,6 +65,14 @@ pub enum ForecastError {
         /// The series.
         series: String,
     },
+    /// Times of the steps ahead that do not go with the panel.
+    #[error("{got} times of steps ahead, expected {expected}: one per series and step of the horizon")]
+    Times {
+        /// Series x horizon.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// A file name whose ending is no format.
     #[error("cannot tell the format of {path}: expected a name that ends in .csv, .parquet or .json", path = .path.display())]
     UnknownFormat {
@@ -103,6 +111,7 @@ impl Advise for ForecastError {
             Self::Silent { .. } => "nothing-observed",
             Self::Origin { .. } => "origin",
             Self::Calendar { .. } => "calendar",
+            Self::Times { .. } => "future-times",
             Self::UnknownFormat { .. } => "unknown-format",
             Self::Write { .. } => "write",
             Self::Threads { .. } => "threads",
