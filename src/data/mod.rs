@@ -25,6 +25,8 @@ mod missing;
 mod number;
 mod panel;
 mod parquet;
+#[cfg(feature = "polars")]
+mod polars_frame;
 mod portrait;
 mod problems;
 mod read;
@@ -36,6 +38,7 @@ mod synthetic;
 mod table;
 mod trading;
 mod tsf;
+mod typed;
 
 #[cfg(test)]
 mod real_data;
@@ -47,6 +50,8 @@ pub use fingerprint::fingerprint;
 pub use future::{FutureRows, read_future};
 pub use inspect::{ColumnReport, Inspection, SeriesReport, inspect};
 pub use panel::{Column, Panel, StaticColumn};
+#[cfg(feature = "polars")]
+pub use polars_frame::read_frame;
 pub use portrait::{Portrait, Stretch, Suggested};
 pub use problems::{Problem, ProblemKind, Problems, Severity};
 pub use read::{Read, SeriesRows, Skipped, read_panel};

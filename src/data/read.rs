@@ -99,7 +99,12 @@ fn skipped_notice(n: usize, why: &str) -> String {
 /// A file that cannot be opened or understood, columns that are not there, and [`DataError::Problems`] with everything
 /// that is wrong with the rows under the policies of `config`.
 pub fn read_panel(config: &DataConfig) -> Result<Read, DataError> {
-    let Loaded { panel, notices, problems, place, rows, skipped } = load(config)?;
+    loaded(load(config)?)
+}
+
+/// What was read, if nothing of it is an error.
+pub(super) fn loaded(loaded: Loaded) -> Result<Read, DataError> {
+    let Loaded { panel, notices, problems, place, rows, skipped } = loaded;
     match panel {
         Some(panel) if !problems.has_errors() => {
             let fingerprint = fingerprint(&panel);

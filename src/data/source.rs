@@ -25,6 +25,8 @@ pub enum Format {
     Parquet,
     /// The text format of the Monash archive.
     Tsf,
+    /// A polars frame in memory.
+    Frame,
 }
 
 /// An opened file.

@@ -80,6 +80,17 @@ pub(super) enum As {
     Text,
 }
 
+impl As {
+    /// What is wanted, in words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            As::Number => "numbers",
+            As::Time => "times",
+            As::Key | As::Text => "names",
+        }
+    }
+}
+
 /// A column as read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cells {
@@ -181,6 +192,8 @@ enum Body {
     Parquet(Box<ParquetTable>),
     Tsf(TsfTable),
     Files(FilesTable),
+    #[cfg(feature = "polars")]
+    Frame(super::polars_frame::FrameTable),
 }
 
 impl Table {
@@ -191,6 +204,14 @@ impl Table {
         let mut notices = first.notices;
         notices.push(format!("{} files match `{}`", files.len(), path.display()));
         Ok(Self { place: Place::new(path), format: first.format, heads, notices, body: Body::Files(files) })
+    }
+
+    /// A frame in memory.
+    #[cfg(feature = "polars")]
+    pub(super) fn of_frame(frame: &polars::frame::DataFrame) -> Self {
+        let (frame, heads) = super::polars_frame::FrameTable::open(frame);
+        let place = Place { path: "the frame".to_owned() };
+        Self { place, format: Format::Frame, heads, notices: Vec::new(), body: Body::Frame(frame) }
     }
 
     pub(super) fn from_source(source: Source) -> Result<Self, DataError> {
@@ -228,7 +249,7 @@ impl Table {
     pub(super) fn delimiter(&self) -> Option<char> {
         match &self.body {
             Body::Csv(csv) => Some(char::from(csv.delimiter())),
-            Body::Parquet(_) | Body::Tsf(_) | Body::Files(_) => None,
+            _ => None,
         }
     }
 
@@ -265,6 +286,8 @@ impl Table {
             Body::Parquet(parquet) => parquet.read(&self.heads, wanted, &self.place)?,
             Body::Tsf(tsf) => tsf.read(&self.heads, wanted, &self.place)?,
             Body::Files(files) => files.read(&self.heads, wanted)?,
+            #[cfg(feature = "polars")]
+            Body::Frame(frame) => frame.read(&self.heads, wanted, &self.place)?,
         };
         if columns.n_rows == 0 && columns.problems.is_empty() {
             return Err(DataError::NoRows { path: self.place.path.clone() });

@@ -4,6 +4,8 @@
 //! and [`OnPanel::ahead`] forecasts what follows the data, with time stamps, as a [`Forecasts`] table.
 
 mod engine;
+#[cfg(feature = "polars")]
+mod polars_frame;
 mod table;
 
 pub use engine::{Model, OnPanel};
