@@ -89,8 +89,12 @@ impl EvaluateArgs {
         if config.unusable == Unusable::Skip {
             read.skip_short(&split)?;
         }
-        let Read { panel, notices, .. } = read;
+        let Read { mut panel, notices, .. } = read;
         notices.iter().for_each(|n| session.output.note(n));
+        if panel.stat_cat.len() == manifest.columns.stat_cat.len() {
+            let unknown = panel.recode_categories(&manifest.columns.levels());
+            unknown.iter().for_each(|line| session.output.note(line));
+        }
         let splits = split.resolve_all(&panel)?;
         let mut protocol = Protocol::new(
             manifest.model.input_size,

@@ -40,6 +40,9 @@ pub(super) struct DataFlags {
     /// Covariates with one value per series
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub stat_exog: Vec<String>,
+    /// Static covariates that are names: each category gets a learned vector
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub stat_cat: Vec<String>,
     /// File with one row per series for the static covariates
     #[arg(long = "static", value_name = "FILE")]
     pub static_file: Option<PathBuf>,
@@ -111,6 +114,7 @@ impl DataFlags {
             (&mut data.hist_exog, &self.hist_exog),
             (&mut data.futr_exog, &self.futr_exog),
             (&mut data.stat_exog, &self.stat_exog),
+            (&mut data.stat_cat, &self.stat_cat),
         ] {
             if !from.is_empty() {
                 to.clone_from(from);

@@ -136,8 +136,12 @@ impl PredictArgs {
         let manifest = &bundle.manifest;
         check_levels(&self.level, manifest)?;
         let config = data_like(manifest, &self.data)?;
-        let Read { panel, notices, .. } = read_panel(&config)?;
+        let Read { mut panel, notices, .. } = read_panel(&config)?;
         notices.iter().for_each(|n| session.output.note(n));
+        if panel.stat_cat.len() == manifest.columns.stat_cat.len() {
+            let unknown = panel.recode_categories(&manifest.columns.levels());
+            unknown.iter().for_each(|line| session.output.note(line));
+        }
         let (future, times) = match (&self.future, manifest.columns.futr_exog.is_empty()) {
             (Some(path), false) => {
                 let names = &manifest.columns.futr_exog;

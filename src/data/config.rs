@@ -20,7 +20,8 @@ use crate::error::{InvalidSetting, listed};
 /// | `targets` | | wide: several columns, each a series |
 /// | `freq` | inferred | step between rows, a pandas alias |
 /// | `hist_exog`, `futr_exog`, `stat_exog` | none | covariates |
-/// | `static_file` | | table with one row per series for `stat_exog` |
+/// | `stat_cat` | none | static covariates that are names: each category has a learned vector |
+/// | `static_file` | | table with one row per series for `stat_exog` and `stat_cat` |
 /// | `missing`, `gaps`, `duplicates` | `error`, `auto`, `error` | what to do about flaws |
 /// | `unusable` | `error` | what to do about series without a value, or too short for the split |
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +45,10 @@ pub struct DataConfig {
     pub futr_exog: Vec<String>,
     /// Columns with one value per series.
     pub stat_exog: Vec<String>,
-    /// File with one row per series that has the `stat_exog` columns (all its numeric columns if none are named).
+    /// Columns with one category per series, for embeddings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stat_cat: Vec<String>,
+    /// File with one row per series that has the `stat_exog` and `stat_cat` columns (all its numeric columns if none are named).
     pub static_file: Option<PathBuf>,
     /// What to do about missing values.
     pub missing: Missing,

@@ -14,6 +14,9 @@ const TARGETS: [&str; 2] = ["y", "target"];
 /// The target where there is no `y` and more than one column of numbers.
 const CLOSE: &str = "close";
 
+/// What a static column of text is told to be.
+pub(super) const NUMBERS_OR_CATEGORIES: &str = "numbers (--stat-cat takes names)";
+
 /// Names under which plain counters are taken for the time.
 const COUNTERS: &[&str] =
     &["time", "timestamp", "date", "datetime", "t", "step", "period", "index", "year", "__index_level_0__"];
@@ -30,6 +33,8 @@ pub(super) struct Roles {
     pub futr_exog: Vec<usize>,
     /// Static columns of this file (none where a static file has them).
     pub stat_exog: Vec<usize>,
+    /// Static columns of this file that are names.
+    pub stat_cat: Vec<usize>,
     /// What was decided without being asked for.
     pub notices: Vec<String>,
 }
@@ -53,6 +58,10 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
     let futr_exog = find_all(&config.futr_exog, "--futr-exog");
     let stat_exog = match config.static_file {
         None => find_all(&config.stat_exog, "--stat-exog"),
+        Some(_) => Vec::new(),
+    };
+    let stat_cat = match config.static_file {
+        None => find_all(&config.stat_cat, "--stat-cat"),
         Some(_) => Vec::new(),
     };
     let named_targets: Option<Vec<usize>> = match (&config.target, &config.targets) {
@@ -85,6 +94,7 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
         (&hist_exog[..], "a hist_exog column"),
         (&futr_exog[..], "a futr_exog column"),
         (&stat_exog[..], "a stat_exog column"),
+        (&stat_cat[..], "a stat_cat column"),
         (
             named_time.as_ref().and_then(|t| t.as_slice().first()).map(std::slice::from_ref).unwrap_or_default(),
             "the time",
@@ -124,10 +134,11 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
         let head = &table.heads[column];
         // Decimal commas are read, so that each of them is shown.
         if !head.kind.is_numeric() && head.kind != ColumnKind::DecimalComma {
-            return Err(table.place.column_type(&head.name, head.kind.words(), "numbers"));
+            let expected = if stat_exog.contains(&column) { NUMBERS_OR_CATEGORIES } else { "numbers" };
+            return Err(table.place.column_type(&head.name, head.kind.words(), expected));
         }
     }
-    Ok(Roles { id, time, targets, hist_exog, futr_exog, stat_exog, notices })
+    Ok(Roles { id, time, targets, hist_exog, futr_exog, stat_exog, stat_cat, notices })
 }
 
 /// The id column, whose existence makes the layout long.

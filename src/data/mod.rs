@@ -10,6 +10,7 @@
 //! [`read_panel`] walks that way and fails with everything that is wrong at once; [`check`] lists the same problems and
 //! what merely looks odd; [`inspect`] tells what is in a file without asking it to be right.
 
+mod category;
 mod check;
 mod config;
 mod csv;
@@ -43,6 +44,7 @@ mod typed;
 #[cfg(test)]
 mod real_data;
 
+pub use category::StaticCategory;
 pub use check::check;
 pub use config::{DataConfig, Duplicates, Gaps, Missing, Targets, Unusable};
 pub use error::DataError;

@@ -149,6 +149,7 @@ pub(super) fn load_table(table: &mut Table, config: &DataConfig) -> Result<Loade
     let value_columns = [&roles.targets, &roles.hist_exog, &roles.futr_exog].into_iter().flatten();
     let names: Vec<String> = value_columns.clone().map(|i| table.heads[*i].name.clone()).collect();
     wanted.extend(value_columns.chain(&roles.stat_exog).map(|i| (*i, As::Number)));
+    wanted.extend(roles.stat_cat.iter().map(|i| (*i, As::Text)));
     let read = table.read(&wanted)?;
     let place = table.place.clone();
     let mut problems = read.problems;
@@ -161,9 +162,9 @@ pub(super) fn load_table(table: &mut Table, config: &DataConfig) -> Result<Loade
     let Some(Cells::Times { values: time, clock }) = cells.next() else {
         unreachable!("the time column was asked for as times")
     };
-    let mut columns: Vec<Vec<f64>> = cells.map(Cells::into_numbers).collect();
-    let static_names = roles.stat_exog.iter().map(|i| table.heads[*i].name.clone());
-    let static_columns = static_names.zip(columns.split_off(names.len())).collect();
+    let columns: Vec<Vec<f64>> = cells.by_ref().take(names.len()).map(Cells::into_numbers).collect();
+    let static_names = roles.stat_exog.iter().chain(&roles.stat_cat).map(|i| table.heads[*i].name.clone());
+    let static_columns = static_names.zip(cells).collect();
     let statics = match &config.static_file {
         Some(path) => Statics::read(config, path, &mut problems)?,
         None => Statics::gather(keys.as_ref(), static_columns, &read.places, &mut problems),

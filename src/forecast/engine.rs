@@ -87,6 +87,7 @@ impl<B: Backend> Model<B> {
     /// When the panel's columns or frequency are not the model's.
     pub fn on(&self, panel: Arc<Panel>, fit_rows: &[Range<usize>]) -> Result<OnPanel<'_, B>, ForecastError> {
         self.check_columns(&panel)?;
+        let panel = self.with_categories(panel);
         let scalers = self.scalers(&panel, fit_rows)?;
         let whole: Vec<Range<usize>> = (0..panel.n_series()).map(|s| 0..panel.len_of(s)).collect();
         let index = WindowIndex::new(&panel, &whole, &WindowRules::evaluate(self.shape()))?;
@@ -97,14 +98,29 @@ impl<B: Backend> Model<B> {
         Ok(OnPanel { model: self, batcher })
     }
 
+    /// The panel with its categories as the model knows them. One that was recoded already is not copied.
+    fn with_categories(&self, panel: Arc<Panel>) -> Arc<Panel> {
+        let known = self.manifest.columns.stat_cat.iter().map(|c| &c.levels);
+        if panel.stat_cat.iter().map(|c| &c.levels).eq(known) {
+            return panel;
+        }
+        let mut panel = (*panel).clone();
+        for line in panel.recode_categories(&self.manifest.columns.levels()) {
+            tracing::warn!("{line}");
+        }
+        Arc::new(panel)
+    }
+
     fn check_columns(&self, panel: &Panel) -> Result<(), ForecastError> {
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let stat: Vec<String> = panel.stat_exog.iter().map(|c| c.name.clone()).collect();
         let columns = &self.manifest.columns;
+        let categories: Vec<String> = columns.stat_cat.iter().map(|c| c.name.clone()).collect();
         for (role, found, wanted) in [
             ("hist_exog", names(&panel.hist_exog), &columns.hist_exog),
             ("futr_exog", names(&panel.futr_exog), &columns.futr_exog),
             ("stat_exog", stat, &columns.stat_exog),
+            ("stat_cat", panel.stat_cat.iter().map(|c| c.name.clone()).collect(), &categories),
         ] {
             if &found != wanted {
                 return Err(ForecastError::Columns { role, found, wanted: wanted.clone() });

@@ -2,6 +2,7 @@
 
 mod bad_inputs;
 mod bundles;
+mod categories;
 mod commands;
 mod data_files;
 mod forecasting;
