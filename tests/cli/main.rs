@@ -8,6 +8,7 @@ mod data_files;
 mod forecasting;
 mod leakage;
 mod learning_rates;
+mod memory;
 mod models;
 mod resuming;
 mod stopping;
