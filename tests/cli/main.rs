@@ -6,6 +6,7 @@ mod categories;
 mod commands;
 mod data_files;
 mod forecasting;
+mod hard_data;
 mod leakage;
 mod learning_rates;
 mod memory;
