@@ -9,20 +9,31 @@ use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
-use crate::model::NHits;
+use crate::model::host::{HostForecaster, HostInput, in_host_memory};
+use crate::model::{NHits, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
-    ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules, WindowShape,
+    ColumnScalers, HostBatch, HostSide, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
+    WindowShape,
 };
 use crate::workers::Workers;
 
 /// Windows that one worker computes at once; more would only take more memory.
 const WINDOWS_PER_BATCH: usize = 256;
 
+/// What computes.
+#[derive(Debug, Clone)]
+enum Net<B: Backend> {
+    /// On a device.
+    Tensors(Arc<NHits<B>>),
+    /// On slices, where the backend's values lie in host memory anyway.
+    Slices(Arc<HostForecaster>),
+}
+
 /// A bundle on a device.
 #[derive(Debug, Clone)]
 pub struct Model<B: Backend> {
-    net: Arc<NHits<B>>,
+    net: Net<B>,
     manifest: Arc<Manifest>,
     series: Option<Arc<SeriesState>>,
     workers: Workers,
@@ -38,9 +49,16 @@ impl<B: Backend> Model<B> {
         let checked = bundle.manifest.model.check()?;
         let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
             bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
-        let source = |name: &str| by_name.get(name).map(|t| (t.shape.clone(), t.data.clone()));
-        let net = NHits::with_tensors(&checked, source, device)?;
-        Self::from_parts(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
+        let lent = |name: &str| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]));
+        let on_slices = if in_host_memory::<B>(device) { HostForecaster::with_tensors(&checked, lent)? } else { None };
+        let net = match on_slices {
+            Some(forecaster) => Net::Slices(Arc::new(forecaster)),
+            None => {
+                let source = |name: &str| lent(name).map(|(shape, values)| (shape.to_vec(), values.to_vec()));
+                Net::Tensors(Arc::new(NHits::with_tensors(&checked, source, device)?))
+            }
+        };
+        Self::assemble(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
     }
 
     /// A model from a network that is on the device already.
@@ -54,15 +72,21 @@ impl<B: Backend> Model<B> {
         device: &B::Device,
         threads: usize,
     ) -> Result<Self, ForecastError> {
+        let on_slices = if in_host_memory::<B>(device) { HostForecaster::new(&net) } else { None };
+        let net = on_slices.map_or_else(|| Net::Tensors(Arc::new(net)), |forecaster| Net::Slices(Arc::new(forecaster)));
+        Self::assemble(net, manifest, series, device, threads)
+    }
+
+    fn assemble(
+        net: Net<B>,
+        manifest: Manifest,
+        series: Option<SeriesState>,
+        device: &B::Device,
+        threads: usize,
+    ) -> Result<Self, ForecastError> {
         let n = threads.max(1);
         let workers = Workers::new(n).map_err(|e| ForecastError::Threads { n, detail: e.to_string() })?;
-        Ok(Self {
-            net: Arc::new(net),
-            manifest: Arc::new(manifest),
-            series: series.map(Arc::new),
-            workers,
-            device: device.clone(),
-        })
+        Ok(Self { net, manifest: Arc::new(manifest), series: series.map(Arc::new), workers, device: device.clone() })
     }
 
     /// What the model is.
@@ -158,15 +182,29 @@ impl<B: Backend> Model<B> {
     }
 
     /// The network's output for a batch, `[B, H, Q]` row-major, in the network's units.
-    fn compute(&self, batch: HostBatch) -> (crate::window::HostSide, Vec<f32>) {
+    fn compute(&self, batch: HostBatch) -> (HostSide, Vec<f32>) {
         compute(&self.net, batch, &self.device)
     }
 }
 
-fn compute<B: Backend>(net: &NHits<B>, batch: HostBatch, device: &B::Device) -> (crate::window::HostSide, Vec<f32>) {
-    let batch = batch.into_tensors::<B>(device);
-    let output = net.forward(&batch.input).into_data().convert::<f32>();
-    (batch.host, output.into_vec().expect("the data was converted to f32 just now"))
+fn compute<B: Backend>(net: &Net<B>, batch: HostBatch, device: &B::Device) -> (HostSide, Vec<f32>) {
+    match net {
+        Net::Tensors(net) => {
+            let batch = batch.into_tensors::<B>(device);
+            let output = to_host(net.forward(&batch.input));
+            (batch.host, output)
+        }
+        Net::Slices(forecaster) => {
+            let output = forecaster.forecast(&HostInput {
+                insample_y: &batch.insample_y,
+                insample_mask: &batch.insample_mask,
+                hist_exog: &batch.hist_exog,
+                futr_exog: &batch.futr_exog,
+                stat_exog: &batch.stat_exog,
+            });
+            (batch.into_host(), output)
+        }
+    }
 }
 
 /// A model bound to a panel.

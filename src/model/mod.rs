@@ -16,6 +16,7 @@
 //! | `embedding` | vectors for the categories of static columns, before the network |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `tensors` | weights by their neuralforecast names |
+//! | `host/` | the same network on slices in host memory, for CPU backends |
 
 mod activation;
 mod basis;
@@ -23,6 +24,7 @@ mod block;
 mod config;
 mod dropout;
 mod embedding;
+pub mod host;
 mod input;
 mod nhits;
 mod pooling;

@@ -1,0 +1,5 @@
+//! Arithmetic on slices in host memory: what CPU backends compute where tensors would only copy. No tensors, no model.
+
+mod product;
+
+pub use product::{Matrix, MatrixMut, product};
