@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::check_weights;
-use super::{Bundle, BundleError, ColumnNames, FORMAT_VERSION, Manifest};
+use super::{Bundle, BundleError, ColumnNames, Manifest, PLAIN_FORMAT};
 use crate::calendar::{Clock, Frequency};
 use crate::loss::{LossConfig, quantiles_from_levels};
 use crate::model::{Activation, InterpolationMode, NHitsConfig, NamedTensor, PoolingMode};
@@ -218,11 +218,12 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         hist_exog: n_exog[0],
         futr_exog: n_exog[1],
         stat_exog: n_exog[2],
+        embeddings: Vec::new(),
     };
     let checked = model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
     check_weights(&checked, &weights, path)?;
     let manifest = Manifest {
-        format_version: FORMAT_VERSION,
+        format_version: PLAIN_FORMAT,
         program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
         model,
         loss,
@@ -237,6 +238,7 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
             hist_exog: options.hist_exog_list.clone(),
             futr_exog: options.futr_exog_list.clone(),
             stat_exog: options.stat_exog_list.clone(),
+            stat_cat: Vec::new(),
             ..ColumnNames::default()
         },
         season: options.freq.map_or(1, Frequency::season),

@@ -8,8 +8,14 @@ use crate::model::NHitsConfig;
 use crate::transform::ScalerKind;
 use crate::window::WindowScaler;
 
-/// The format that this version writes. Older ones are read; newer ones are refused with a message that says so.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format that this version writes. Older ones are read; newer ones are refused with a message that says so.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The format of a bundle that uses nothing that format 1 lacks, so that older programs read it.
+pub const PLAIN_FORMAT: u32 = 1;
+
+/// The format of a bundle with embeddings: an older program would not know the categories.
+pub const CATEGORIES_FORMAT: u32 = 2;
 
 /// How the training data was laid out, so that fresh data is read alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,6 +45,25 @@ pub struct ColumnNames {
     pub futr_exog: Vec<String>,
     /// Static covariates, in the order of the network's input.
     pub stat_exog: Vec<String>,
+    /// Static columns of categories, in the order of the network's embeddings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stat_cat: Vec<Categories>,
+}
+
+/// A column of categories as it was in training.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Categories {
+    /// The column.
+    pub name: String,
+    /// Its categories, sorted: the rows of its embedding in their order.
+    pub levels: Vec<String>,
+}
+
+impl ColumnNames {
+    /// The categories of each column of them, as [`Panel::recode_categories`](crate::data::Panel::recode_categories) wants.
+    pub fn levels(&self) -> Vec<Vec<String>> {
+        self.stat_cat.iter().map(|c| c.levels.clone()).collect()
+    }
 }
 
 /// Why training ended.

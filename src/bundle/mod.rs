@@ -13,7 +13,10 @@ mod manifest;
 pub use card::{REGISTERED_AS, describe_data};
 pub use error::BundleError;
 pub use import::{ImportOptions, import_neuralforecast};
-pub use manifest::{ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, StoppedBy, TrainingSummary};
+pub use manifest::{
+    CATEGORIES_FORMAT, Categories, ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, PLAIN_FORMAT, StoppedBy,
+    TrainingSummary,
+};
 
 use crate::model::NamedTensor;
 use crate::window::ColumnScalers;

@@ -3,6 +3,7 @@
 mod backends;
 mod config;
 mod data;
+mod data_shown;
 mod demo;
 mod error;
 mod evaluate;
@@ -16,6 +17,7 @@ mod output;
 mod predict;
 mod register_flags;
 mod schedule_flags;
+mod series_report;
 mod session;
 mod train;
 mod train_flags;

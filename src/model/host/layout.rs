@@ -41,9 +41,9 @@ pub struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// The plan for checked settings; none if the network learns slopes of activations.
+    /// The plan for checked settings; none if the network learns slopes of activations or vectors of categories.
     pub fn new(config: &Checked) -> Option<Self> {
-        if config.activation == Activation::PRelu {
+        if config.activation == Activation::PRelu || !config.embeddings.is_empty() {
             return None;
         }
         let mut at = 0;
