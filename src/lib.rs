@@ -28,6 +28,7 @@ pub mod error;
 pub mod evaluate;
 pub mod experiment;
 pub mod forecast;
+pub mod kernel;
 pub mod loss;
 pub mod metric;
 pub mod model;

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("atomic_file", 0),
     ("workers", 0),
     ("calendar", 1),
+    ("kernel", 1),
     ("tensorboard", 1),
     ("data", 2),
     ("transform", 2),
