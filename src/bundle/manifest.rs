@@ -2,14 +2,21 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::quantized::QuantizationRecord;
 use crate::calendar::{Clock, Frequency};
 use crate::loss::LossConfig;
 use crate::model::NHitsConfig;
 use crate::transform::ScalerKind;
 use crate::window::WindowScaler;
 
-/// The format that this version writes. Older ones are read; newer ones are refused with a message that says so.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format that this version writes. Older ones are read; newer ones are refused with a message that says so.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The format of a bundle that uses nothing that format 1 lacks, so that older programs read it.
+pub const PLAIN_FORMAT: u32 = 1;
+
+/// The format of a bundle with integer weights: an older program would take the tensors for damaged ones.
+pub const QUANTIZED_FORMAT: u32 = 2;
 
 /// How the training data was laid out, so that fresh data is read alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -163,4 +170,7 @@ pub struct Manifest {
     pub experiment: serde_json::Value,
     /// Where an imported model came from.
     pub imported_from: Option<String>,
+    /// Which layers are integers, and how they came about; none for a float model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<QuantizationRecord>,
 }

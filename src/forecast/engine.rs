@@ -35,7 +35,7 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When the weights do not fit the bundle's configuration.
     pub fn new(bundle: &Bundle, device: &B::Device, threads: usize) -> Result<Self, ForecastError> {
-        let checked = bundle.manifest.model.check()?;
+        let checked = bundle.network()?;
         let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
             bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
         let source = |name: &str| by_name.get(name).map(|t| (t.shape.clone(), t.data.clone()));

@@ -14,6 +14,7 @@
 //! | `pooling`, `activation`, `dropout`, `basis` | the parts of a block |
 //! | `block` | one block: pooled input to backcast and knots |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
+//! | `quantization` | [`QuantizationConfig`], layers in 8 bits on tensors, with gradients |
 //! | `tensors` | weights by their neuralforecast names |
 
 mod activation;
@@ -24,6 +25,7 @@ mod dropout;
 mod input;
 mod nhits;
 mod pooling;
+mod quantization;
 mod tensors;
 
 pub use activation::Activation;
@@ -34,6 +36,7 @@ pub use dropout::DropoutKey;
 pub use input::ModelInput;
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
+pub use quantization::{Activations, LayerInput, Quantization, QuantizationConfig, learned_range};
 pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
 
 use crate::error::{Advise, InvalidSetting};

@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use super::job::{Plan, TrainJob, Trained};
-use crate::bundle::{Bundle, ColumnNames, FORMAT_VERSION, Layout, Manifest, TrainingSummary};
+use crate::bundle::{Bundle, ColumnNames, Layout, Manifest, PLAIN_FORMAT, TrainingSummary};
 use crate::data::{Column, DataConfig};
 
 /// What a bundle records that the run itself does not know.
@@ -30,7 +30,7 @@ impl<B: Backend> Trained<B> {
         let panel = &job.panel;
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let manifest = Manifest {
-            format_version: FORMAT_VERSION,
+            format_version: PLAIN_FORMAT,
             program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
             model: (*job.network).clone(),
             loss: job.loss.clone(),
@@ -66,7 +66,8 @@ impl<B: Backend> Trained<B> {
             seed: job.config.seed,
             experiment,
             imported_from: None,
+            quantization: None,
         };
-        Bundle { manifest, weights: self.net.tensors(), series: Some(self.series.clone()) }
+        Bundle { manifest, weights: self.net.tensors(), series: Some(self.series.clone()), integers: Vec::new() }
     }
 }
