@@ -36,6 +36,9 @@ pub(super) struct TrainArgs {
     /// Folder for the run's configuration and metrics
     #[arg(long, value_name = "DIR", default_value = "artifacts/run")]
     run_dir: PathBuf,
+    /// Float model whose weights the run starts from; settings that neither flags nor a preset or --config name are its
+    #[arg(long, value_name = "BUNDLE")]
+    from: Option<PathBuf>,
     /// Number of the GPU to train on (short for --device gpu:N)
     #[arg(long, value_name = "N")]
     gpu: Option<usize>,
@@ -195,6 +198,18 @@ pub(super) struct Outcome {
 }
 
 impl TrainArgs {
+    /// The experiment, which begins with that of the model to start from.
+    fn resolved(&self, session: &Session) -> Result<Experiment, CliError> {
+        let Some(path) = &self.from else { return self.experiment.resolve(session) };
+        let bundle = Bundle::load(path)?;
+        let mut experiment = match &self.experiment.preset {
+            Some(_) => session.experiment(self.experiment.preset.as_deref())?,
+            None => session.experiment_like(&bundle)?,
+        };
+        experiment.train.from = Some(path.clone());
+        self.experiment.resolve_on(experiment)
+    }
+
     pub fn run(self, mut session: Session) -> Result<(), CliError> {
         let began = Instant::now();
         if let Some(n) = self.gpu {
@@ -202,7 +217,7 @@ impl TrainArgs {
         }
         // An absent backend or device is told before anything is read.
         let taken = session.taken()?;
-        let mut experiment = self.experiment.resolve(&session)?;
+        let mut experiment = self.resolved(&session)?;
         self.experiment.data.apply_named(&mut experiment)?;
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
         let picture = lr_find::picture(&self.run_dir);

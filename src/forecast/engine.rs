@@ -166,6 +166,16 @@ impl<B: Backend> OnPanel<'_, B> {
         self.batcher.panel()
     }
 
+    /// What gathers the windows of another index of the panel, scaled as this model takes them.
+    ///
+    /// # Errors
+    /// When the index was not made from the panel.
+    pub fn batcher(&self, index: &WindowIndex) -> Result<WindowBatcher, ForecastError> {
+        let batcher = &self.batcher;
+        let made = WindowBatcher::new(batcher.panel().clone(), index, batcher.scalers().clone(), batcher.scaler())?;
+        Ok(made.with_padding(batcher.padding()))
+    }
+
     /// Forecasts `windows`, whose future covariates are in the panel: `[windows, H, Q]` row-major, in original units.
     ///
     /// # Errors

@@ -86,6 +86,19 @@ impl<B: Backend> Block<B> {
         }
     }
 
+    /// The same block, rounded in another way: as block `number` of `config`, without learned ranges.
+    pub(crate) fn rounded(&self, config: &Checked, number: usize) -> Self {
+        let n_layers = config.layers_per_block();
+        let first_layer = number * n_layers;
+        let inputs = config.quantization().and_then(|q| q.layers.get(first_layer..first_layer + n_layers));
+        Self {
+            ranges: Vec::new(),
+            inputs: inputs.map(<[_]>::to_vec).unwrap_or_default(),
+            rounding: config.quantization().and_then(|q| q.rounding),
+            ..self.clone()
+        }
+    }
+
     /// Sizes of the block.
     pub(crate) fn shape(&self) -> BlockShape {
         self.shape

@@ -14,12 +14,14 @@
 //! | `pooling`, `activation`, `dropout`, `basis` | the parts of a block |
 //! | `block` | one block: pooled input to backcast and knots |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
+//! | `calibration` | the ranges that layers' inputs have |
 //! | `quantization` | [`QuantizationConfig`], layers in 8 bits on tensors, with gradients |
 //! | `tensors` | weights by their neuralforecast names |
 
 mod activation;
 mod basis;
 mod block;
+mod calibration;
 mod config;
 mod dropout;
 mod input;
@@ -31,11 +33,13 @@ mod tensors;
 pub use activation::Activation;
 pub use basis::InterpolationMode;
 pub use block::BlockRecord;
+pub use calibration::measured_ranges;
 pub use config::{BlockShape, Checked, NHitsConfig, default_freq_downsample, default_pool_kernels};
 pub use dropout::DropoutKey;
 pub use input::ModelInput;
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
+pub(crate) use quantization::first_range;
 pub use quantization::{Activations, LayerInput, Quantization, QuantizationConfig, learned_range};
 pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
 

@@ -210,13 +210,17 @@ fn learned_steps(signed: bool) -> f32 {
     if signed { crate::kernel::SYMMETRIC } else { crate::kernel::STEPS }
 }
 
-/// The parameter of a learned range that reaches to `reach`.
-pub(crate) fn range_parameter(reach: f32) -> f32 {
-    reach.max(1e-6).ln() / SENSITIVITY
+/// Parameters beyond this are taken for it: their ranges are far from every value, and still numbers.
+const MOST_PARAMETER: f32 = 5.0;
+
+/// The parameter of a learned range that begins with a reach of `reach`.
+pub(crate) fn first_range(reach: f32) -> f32 {
+    (reach.max(1e-6).ln() / SENSITIVITY).min(MOST_PARAMETER)
 }
 
 /// The range that a learned parameter stands for.
 pub fn learned_range(parameter: f32, signed: bool) -> Int8Input {
+    let parameter = parameter.clamp(-MOST_PARAMETER, MOST_PARAMETER);
     let scale = (parameter * SENSITIVITY).exp() / learned_steps(signed);
     Int8Input { scale, zero: if signed { 128 } else { 0 } }
 }
@@ -275,6 +279,7 @@ pub(crate) fn rounded_input<B: Backend>(
         LayerInput::Learned { signed } => {
             // A block that learns ranges has a parameter for each: see `Block::new`.
             let Some(range) = range else { return x };
+            let range = range.clamp(-MOST_PARAMETER, MOST_PARAMETER);
             let scale = range.mul_scalar(SENSITIVITY).exp().div_scalar(learned_steps(signed)).reshape([1, 1]);
             let (least, most) = if signed { (-128.0, 127.0) } else { (0.0, STEPS) };
             let steps = (x / scale.clone()).clamp(least, most);
@@ -333,7 +338,7 @@ mod tests {
             assert_eq!(got, of(&|_| fixed));
             assert_eq!(to_host(rounded_input(x.clone(), LayerInput::Float, None)), rows);
             for signed in [true, false] {
-                let parameter = range_parameter(1.25);
+                let parameter = first_range(1.25);
                 let range = Tensor::from_floats([parameter], &device);
                 let got = to_host(rounded_input(x.clone(), LayerInput::Learned { signed }, Some(range)));
                 let range = learned_range(parameter, signed);
@@ -355,7 +360,7 @@ mod tests {
             assert_eq!(to_host(gradient), [1.0; 12]);
             // Ranges to 1: 0.3 is inside, 2 and -3 are cut off and have no gradient, the range has that of its ends.
             let x = Tensor::<B, 2>::from_floats([[0.3, 2.0, -3.0]], &device).require_grad();
-            let range = Tensor::<B, 1>::from_floats([range_parameter(1.0)], &device).require_grad();
+            let range = Tensor::<B, 1>::from_floats([first_range(1.0)], &device).require_grad();
             let y = rounded_input(x.clone(), LayerInput::Learned { signed: true }, Some(range.clone()));
             let grads = y.sum().backward();
             assert_eq!(to_host(x.grad(&grads).unwrap()), [1.0, 0.0, 0.0]);
@@ -404,6 +409,6 @@ mod tests {
         let tanh = NHitsConfig { activation: Activation::Tanh, ..NHitsConfig::default() }.check().unwrap();
         let config = QuantizationConfig { activations: Activations::MinMax, ..Default::default() };
         assert_eq!(Quantization::training(&config, &tanh).layers[2], Some(LayerInput::Learned { signed: true }));
-        assert!(learned_range(range_parameter(STEPS), false).scale > 0.99);
+        assert!(learned_range(first_range(STEPS), false).scale > 0.99);
     }
 }

@@ -181,14 +181,12 @@ impl<B: Backend> NHits<B> {
         Self { blocks, config: config.clone() }
     }
 
-    /// The same weights in a network that is quantized in another way.
-    ///
-    /// # Errors
-    /// When learned ranges are asked for that are not among the weights.
-    pub fn requantized(&self, quantization: super::Quantization, device: &B::Device) -> Result<Self, ModelError> {
-        let weights = self.tensors();
-        let source = |name: &str| weights.iter().find(|t| t.name == name).map(|t| (t.shape.clone(), t.data.clone()));
-        Self::with_tensors(&self.config.with_quantization(quantization), source, device)
+    /// The same weights, rounded in another way as they are used. Nothing is copied; learned ranges are left out.
+    #[must_use]
+    pub fn rounded(&self, quantization: super::Quantization) -> Self {
+        let config = self.config.with_quantization(quantization);
+        let blocks = self.blocks.iter().enumerate().map(|(number, block)| block.rounded(&config, number)).collect();
+        Self { blocks, config }
     }
 
     /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.

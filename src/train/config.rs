@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::OptimizerKind;
 use super::schedule::{ScheduleConfig, SchedulePer};
 use crate::error::InvalidSetting;
+use crate::model::QuantizationConfig;
 
 /// Which weights a run ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,8 @@ pub enum OnNan {
 /// | `max_seconds` | none | > 0 | ends training after so long |
 /// | `shares` | 2 | 1..=64 | parts that a batch is computed in, side by side; the result depends on them, not on threads |
 /// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
+/// | `quantize` | none | see [`QuantizationConfig`] | quantization-aware training: what is rounded in the forward pass |
+/// | `from` | none | a float bundle | the model whose weights the run starts from |
 /// | `seed` | 1 | | of weights, window draws and dropout |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -112,6 +115,12 @@ pub struct TrainConfig {
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
+    /// What is rounded to 8 bits in the forward pass; the run ends in an int8 model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<QuantizationConfig>,
+    /// The bundle whose weights the run starts from; random weights without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<std::path::PathBuf>,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -143,6 +152,8 @@ impl Default for TrainConfig {
             max_seconds: None,
             shares: 2,
             horizon_weight: None,
+            quantize: None,
+            from: None,
             seed: 1,
         }
     }
@@ -201,6 +212,9 @@ impl TrainConfig {
         }
         if !(1..=64).contains(&self.shares) {
             return bad("shares", &self.shares, "1..=64", "2 is the default; more pay on many cores");
+        }
+        if let Some(quantize) = &self.quantize {
+            quantize.check().map_err(|e| InvalidSetting { field: format!("train.{}", e.field), ..e })?;
         }
         self.schedule.check(self.lr)
     }

@@ -43,6 +43,7 @@ mod progress;
 mod run;
 mod saved;
 mod schedule;
+mod start;
 mod stopping;
 mod strategy;
 mod trainee;
