@@ -110,9 +110,8 @@ impl Bundle {
         let (manifest, model) = read_manifest(text, path)?;
         let reader = Reader { tensors: &tensors, path };
         let integers = reader.integers(&manifest, &model)?;
-        let is_integer = |name: &str| {
-            name.strip_suffix(".weight").is_some_and(|layer| integers.iter().any(|q| q.layer == layer))
-        };
+        let is_integer =
+            |name: &str| name.strip_suffix(".weight").is_some_and(|layer| integers.iter().any(|q| q.layer == layer));
         let weights = tensors
             .iter()
             .filter(|(name, _)| !["series.", "quantized."].iter().any(|p| name.starts_with(p)) && !is_integer(name))
@@ -229,9 +228,13 @@ impl Reader<'_> {
             let bytes = self.signed(&name, &shape)?;
             let (scale_name, zero_name) = (scale_name(layer), zero_name(layer));
             let scales = self.tensors.tensor(&scale_name).map_err(|_| self.bad(&scale_name, "is missing"))?;
+            if scales.shape() != [1] && scales.shape() != [shape[0]] {
+                let found = scales.shape();
+                return Err(self.bad(&scale_name, format!("has shape {found:?}, expected [1] or [{}]", shape[0])));
+            }
             let scales = self.floats(&scale_name, &scales)?;
             let zeros = match self.tensors.tensor(&zero_name) {
-                Ok(view) => Some(self.signed(&zero_name, view.shape())?),
+                Ok(_) => Some(self.signed(&zero_name, &[scales.len()])?),
                 Err(_) if record.config.symmetric => None,
                 Err(_) => return Err(self.bad(&zero_name, "is missing")),
             };
@@ -253,8 +256,7 @@ impl Reader<'_> {
     fn signed(&self, name: &str, shape: &[usize]) -> Result<Vec<i8>, BundleError> {
         let view = self.tensors.tensor(name).map_err(|_| self.bad(name, "is missing"))?;
         if view.dtype() != Dtype::I8 || view.shape() != shape {
-            let detail =
-                format!("is {:?} of shape {:?}, expected I8 of shape {shape:?}", view.dtype(), view.shape());
+            let detail = format!("is {:?} of shape {:?}, expected I8 of shape {shape:?}", view.dtype(), view.shape());
             return Err(self.bad(name, detail));
         }
         Ok(view.data().iter().map(|b| i8::from_le_bytes([*b])).collect())

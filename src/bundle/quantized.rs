@@ -72,7 +72,9 @@ impl QuantizationRecord {
                     return Err(format!("the input of `{layer}` has scale {scale}, expected a finite number > 0"));
                 }
                 LayerInput::Learned { .. } => {
-                    return Err(format!("the range of the input of `{layer}` is to be learned, expected a settled one"));
+                    return Err(format!(
+                        "the range of the input of `{layer}` is to be learned, expected a settled one"
+                    ));
                 }
                 _ => {}
             }
@@ -98,7 +100,8 @@ impl Bundle {
     pub fn network(&self) -> Result<Checked, ModelError> {
         let network = self.manifest.model.check()?;
         let Some(record) = &self.manifest.quantization else { return Ok(network) };
-        let invalid = |detail| InvalidSetting::new("quantization", "the manifest's", detail, "quantize the model again");
+        let invalid =
+            |detail| InvalidSetting::new("quantization", "the manifest's", detail, "quantize the model again");
         let layers = record.inputs(&network).map_err(invalid)?;
         Ok(network.with_quantization(Quantization { layers, rounding: None }))
     }
@@ -152,9 +155,9 @@ impl Bundle {
             layers.push(QuantizedInput { layer, input });
         }
         let record = QuantizationRecord { method, config: config.clone(), float_parent, layers };
-        record.inputs(&network).map_err(|detail| {
-            InvalidSetting::new("quantize", "these layers", detail, "leave fewer layers in f32")
-        })?;
+        record
+            .inputs(&network)
+            .map_err(|detail| InvalidSetting::new("quantize", "these layers", detail, "leave fewer layers in f32"))?;
         let manifest =
             Manifest { format_version: QUANTIZED_FORMAT, quantization: Some(record), ..self.manifest.clone() };
         Ok(Self { manifest, weights, series: self.series.clone(), integers })

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 
 use super::error::CliError;
 use super::flags::{DataFlags, SplitFlags};
-use super::schedule_flags::ScheduleFlags;
 use super::quantize::RoundingFlags;
+use super::schedule_flags::ScheduleFlags;
 use super::session::Session;
 use super::train_flags::{LossFlags, NetworkFlags, TrainerFlags};
 use crate::experiment::Experiment;
@@ -37,6 +37,9 @@ pub(super) struct ExperimentArgs {
     pub loss: LossFlags,
     #[command(flatten)]
     pub schedule: ScheduleFlags,
+    /// Float model whose weights the run starts from; settings that neither flags nor a preset or --config name are its
+    #[arg(long, value_name = "BUNDLE", help_heading = "Training")]
+    pub from: Option<std::path::PathBuf>,
     /// Train with rounding in the forward pass: qat (quantization-aware training), which ends in an int8 model
     #[arg(long, value_name = "HOW", help_heading = "Quantization")]
     pub quantize: Option<String>,
@@ -64,6 +67,9 @@ impl ExperimentArgs {
         self.schedule.apply(&mut experiment.train)?;
         self.trainer.apply(&mut experiment)?;
         self.apply_rounding(&mut experiment)?;
+        if self.from.is_some() {
+            experiment.train.from.clone_from(&self.from);
+        }
         experiment.check()?;
         Ok(experiment)
     }

@@ -31,7 +31,7 @@ pub(super) struct QuantizeArgs {
     #[command(flatten)]
     rounding: RoundingFlags,
     /// How much worse the int8 model may be on the validation rows, in mse and in mae: 1% or 0.01
-    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share, allow_hyphen_values = true)]
     max_degradation: f64,
     /// File to write the int8 model to
     #[arg(long, short = 'o', value_name = "FILE")]
@@ -151,8 +151,9 @@ impl QuantizeArgs {
         let trained: Option<SplitSpec> =
             manifest.experiment.get("split").and_then(|v| serde_json::from_value(v.clone()).ok());
         let split = self.split.spec()?.or(trained).ok_or_else(|| {
-            CliError::input("usage", "no split is named, and the model does not know one")
-                .hint("give --split TRAIN/VAL/TEST, as rows or shares: ranges come from train, the gate from validation")
+            CliError::input("usage", "no split is named, and the model does not know one").hint(
+                "give --split TRAIN/VAL/TEST, as rows or shares: ranges come from train, the gate from validation",
+            )
         })?;
         let Read { panel, notices, .. } = read_panel(&read)?;
         notices.iter().for_each(|n| session.output.note(n));

@@ -36,9 +36,6 @@ pub(super) struct TrainArgs {
     /// Folder for the run's configuration and metrics
     #[arg(long, value_name = "DIR", default_value = "artifacts/run")]
     run_dir: PathBuf,
-    /// Float model whose weights the run starts from; settings that neither flags nor a preset or --config name are its
-    #[arg(long, value_name = "BUNDLE")]
-    from: Option<PathBuf>,
     /// Number of the GPU to train on (short for --device gpu:N)
     #[arg(long, value_name = "N")]
     gpu: Option<usize>,
@@ -200,13 +197,12 @@ pub(super) struct Outcome {
 impl TrainArgs {
     /// The experiment, which begins with that of the model to start from.
     fn resolved(&self, session: &Session) -> Result<Experiment, CliError> {
-        let Some(path) = &self.from else { return self.experiment.resolve(session) };
+        let Some(path) = &self.experiment.from else { return self.experiment.resolve(session) };
         let bundle = Bundle::load(path)?;
-        let mut experiment = match &self.experiment.preset {
+        let experiment = match &self.experiment.preset {
             Some(_) => session.experiment(self.experiment.preset.as_deref())?,
             None => session.experiment_like(&bundle)?,
         };
-        experiment.train.from = Some(path.clone());
         self.experiment.resolve_on(experiment)
     }
 

@@ -1,7 +1,7 @@
 //! A layer of a network in 8-bit integers: its input is laid on integers, the sums are exact, the output is float again.
 
 use super::int8::{Instructions, MOST_TERMS, product};
-use super::int8_scales::{Int8Input, Int8Matrix};
+use super::int8_scales::{Int8Input, Int8Matrix, range_of};
 
 /// How a layer's input is laid on integers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Int8Dense {
     inputs: usize,
     values: Vec<i8>,
     scales: Vec<f32>,
-    zeros: Vec<i32>,
+    zeros: Option<Vec<i8>>,
     /// The sum of each output's integers: what a zero point of the input adds to a sum.
     sums: Vec<i64>,
     bias: Vec<f32>,
@@ -30,7 +30,8 @@ pub struct Int8Dense {
 #[derive(Debug, Default)]
 pub(crate) struct Int8Scratch {
     integers: Vec<u8>,
-    ranges: Vec<Int8Input>,
+    /// None for a row with a value that is not finite.
+    ranges: Vec<Option<Int8Input>>,
     sums: Vec<i32>,
 }
 
@@ -41,8 +42,7 @@ impl Int8Dense {
     /// When the sizes do not fit: the matrix must have passed [`Int8Matrix::check`].
     pub fn new(matrix: &Int8Matrix, bias: &[f32], input: RowScale) -> Self {
         assert_eq!(bias.len(), matrix.outputs, "one bias for each output");
-        let (scales, zeros): (Vec<f32>, Vec<i32>) =
-            (0..matrix.outputs).map(|o| matrix.scale_of(o)).map(|(s, z)| (s, i32::from(z))).unzip();
+        let (scales, zeros): (Vec<f32>, Vec<i8>) = (0..matrix.outputs).map(|o| matrix.scale_of(o)).unzip();
         let sums = matrix.values.chunks(matrix.inputs.max(1)).map(|row| row.iter().map(|v| i64::from(*v)).sum());
         Self {
             outputs: matrix.outputs,
@@ -50,7 +50,7 @@ impl Int8Dense {
             sums: sums.collect(),
             values: matrix.values.clone(),
             scales,
-            zeros,
+            zeros: matrix.zeros.is_some().then_some(zeros),
             bias: bias.to_vec(),
             input,
         }
@@ -94,56 +94,59 @@ impl Int8Dense {
         integers.clear();
         ranges.clear();
         for row in x.chunks_exact(inputs) {
-            let range = match self.input {
-                RowScale::Fixed(range) => range,
-                RowScale::Measured => {
-                    let (low, high) = row.iter().fold((0.0f32, 0.0f32), |(l, h), v| (l.min(*v), h.max(*v)));
-                    Int8Input::covering(low, high)
-                }
+            let measured = range_of(row);
+            let range = match (self.input, measured) {
+                (RowScale::Fixed(range), _) => range,
+                (RowScale::Measured, Some((low, high))) => Int8Input::covering(low, high),
+                (RowScale::Measured, None) => Int8Input { scale: 1.0, zero: 0 },
             };
-            ranges.push(range);
-            integers.extend(row.iter().map(|v| range.integer(*v)));
+            range.integers(row, integers);
+            ranges.push(measured.map(|_| range));
         }
         let weights = &self.values[wanted.start * inputs..wanted.end * inputs];
-        let finish = |r: usize, o: usize, sum: i64| {
-            let range = ranges[r];
-            let (zero, at) = (i64::from(range.zero), wanted.start + o);
-            let mut sum = sum - zero * self.sums[at];
-            if self.zeros[at] != 0 {
-                let row = &integers[r * inputs..(r + 1) * inputs];
-                let of_row: i64 = row.iter().map(|v| i64::from(*v)).sum::<i64>() - zero * inputs as i64;
-                sum -= i64::from(self.zeros[at]) * of_row;
-            }
-            range.scale * self.scales[at] * sum as f32 + self.bias[at]
-        };
+        sums.clear();
+        sums.resize(rows * outputs, 0);
         if inputs <= MOST_TERMS {
-            sums.clear();
-            sums.resize(rows * outputs, 0);
             product(with, integers, weights, inputs, sums);
-            for (i, (value, sum)) in out.iter_mut().zip(sums.iter()).enumerate() {
-                *value = finish(i / outputs, i % outputs, i64::from(*sum));
-            }
-        } else {
-            // So many terms need more than 32 bits: part by part.
-            for (i, value) in out.iter_mut().enumerate() {
-                let (r, o) = (i / outputs, i % outputs);
-                let (row, line) = (&integers[r * inputs..(r + 1) * inputs], &weights[o * inputs..(o + 1) * inputs]);
-                let mut sum = 0i64;
-                for (a, w) in row.chunks(MOST_TERMS).zip(line.chunks(MOST_TERMS)) {
-                    let mut part = [0];
-                    product(with, a, w, a.len(), &mut part);
-                    sum += i64::from(part[0]);
-                }
-                *value = finish(r, o, sum);
-            }
         }
-        for (row, values) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs.max(1))) {
+        let lines = integers.chunks_exact(inputs).zip(sums.chunks_exact(outputs.max(1)));
+        for ((range, values), (row, sums)) in ranges.iter().zip(out.chunks_exact_mut(outputs.max(1))).zip(lines) {
             // An integer cannot say that there is no number.
-            if row.iter().any(|v| !v.is_finite()) {
+            let Some(range) = range else {
                 values.fill(f32::NAN);
+                continue;
+            };
+            let zero = i64::from(range.zero);
+            let scales = self.scales[wanted.clone()].iter().zip(&self.bias[wanted.clone()]);
+            for (o, (value, (scale, bias))) in values.iter_mut().zip(scales).enumerate() {
+                let sum = if inputs <= MOST_TERMS {
+                    i64::from(sums[o])
+                } else {
+                    in_parts(with, row, &weights[o * inputs..(o + 1) * inputs])
+                };
+                *value = range.scale * scale * (sum - zero * self.sums[wanted.start + o]) as f32 + bias;
+            }
+            if let Some(zeros) = &self.zeros {
+                let of_row = row.iter().map(|v| i64::from(*v)).sum::<i64>() - zero * inputs as i64;
+                let zeros = zeros[wanted.clone()].iter().zip(&self.scales[wanted.clone()]);
+                for (value, (zero, scale)) in values.iter_mut().zip(zeros) {
+                    *value -= range.scale * scale * (of_row * i64::from(*zero)) as f32;
+                }
             }
         }
     }
+}
+
+/// A sum of so many terms that it needs more than 32 bits.
+fn in_parts(with: Instructions, row: &[u8], weights: &[i8]) -> i64 {
+    let parts = row.chunks(MOST_TERMS).zip(weights.chunks(MOST_TERMS));
+    parts
+        .map(|(row, weights)| {
+            let mut sum = [0];
+            product(with, row, weights, row.len(), &mut sum);
+            i64::from(sum[0])
+        })
+        .sum()
 }
 
 #[cfg(test)]
@@ -204,7 +207,8 @@ mod tests {
     #[test]
     fn more_terms_than_fit_32_bits_are_summed_in_parts() {
         let inputs = MOST_TERMS + 100;
-        let m = Int8Matrix::from_floats(&vec![1.0; inputs], 1, inputs, Int8Scheme { symmetric: true, per_channel: true });
+        let m =
+            Int8Matrix::from_floats(&vec![1.0; inputs], 1, inputs, Int8Scheme { symmetric: true, per_channel: true });
         let layer = Int8Dense::new(&m, &[0.5], RowScale::Fixed(Int8Input { scale: 1.0, zero: 0 }));
         let got = layer.forward(Instructions::best(), &vec![255.0; inputs]);
         let want = 255.0 * inputs as f32 + 0.5;

@@ -182,9 +182,9 @@ impl Quantization {
                 Activations::Dynamic => LayerInput::Dynamic,
                 Activations::None => LayerInput::Float,
                 // The first two layers see windows, and what a layer without activation gives.
-                Activations::MinMax | Activations::Percentile => LayerInput::Learned {
-                    signed: number % per_block < 2 || !gives_no_negative(network.activation),
-                },
+                Activations::MinMax | Activations::Percentile => {
+                    LayerInput::Learned { signed: number % per_block < 2 || !gives_no_negative(network.activation) }
+                }
             })
         };
         let layers = network.layer_names().into_iter().enumerate().map(layer).collect();
@@ -395,8 +395,11 @@ mod tests {
     fn training_learns_the_ranges_that_calibration_would_settle() {
         let network = NHitsConfig { dropout: 0.0, ..NHitsConfig::default() }.check().unwrap();
         let with = |activations| {
-            let config =
-                QuantizationConfig { activations, float_layers: vec!["blocks.1.layers.0".into()], ..Default::default() };
+            let config = QuantizationConfig {
+                activations,
+                float_layers: vec!["blocks.1.layers.0".into()],
+                ..Default::default()
+            };
             Quantization::training(&config, &network).layers
         };
         let learned = with(Activations::MinMax);

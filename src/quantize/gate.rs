@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use serde::Serialize;
 
-use super::post_training::{CalibrationData, LayerError, PostTrained, post_training};
 use super::QuantizeError;
+use super::post_training::{CalibrationData, LayerError, PostTrained, post_training};
 use crate::bundle::Bundle;
 use crate::error::InvalidSetting;
 use crate::evaluate::{Judged, Network, Protocol, ScaledMetrics, judge};
@@ -32,7 +32,15 @@ pub struct Figures {
 impl Figures {
     fn new(before: ScaledMetrics, after: ScaledMetrics) -> Self {
         // What was perfect cannot be a little worse.
-        let grown = |a: f64, b: f64| if b == a { 0.0 } else if a > 0.0 { (b - a) / a } else { f64::INFINITY };
+        let grown = |a: f64, b: f64| {
+            if b == a {
+                0.0
+            } else if a > 0.0 {
+                (b - a) / a
+            } else {
+                f64::INFINITY
+            }
+        };
         let (mse, mae) = (grown(before.mse, after.mse), grown(before.mae, after.mae));
         Self { before, after, degradation: if mse.is_nan() || mae.is_nan() { f64::NAN } else { mse.max(mae) } }
     }
@@ -239,11 +247,7 @@ pub fn gated<B: Backend>(
 }
 
 /// The quantized model with more layers in f32; the ranges of the others stay.
-fn with_float_layers(
-    float: &Bundle,
-    quantized: &Bundle,
-    config: &QuantizationConfig,
-) -> Result<Bundle, QuantizeError> {
+fn with_float_layers(float: &Bundle, quantized: &Bundle, config: &QuantizationConfig) -> Result<Bundle, QuantizeError> {
     let Some(record) = &quantized.manifest.quantization else { return Ok(quantized.clone()) };
     let names = float.manifest.model.check()?.layer_names();
     let input = |name: &String| {

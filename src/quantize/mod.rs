@@ -16,5 +16,7 @@ mod post_training;
 mod report;
 
 pub use error::QuantizeError;
-pub use gate::{Comparison, Figures, Gated, SeriesComparison, StepComparison, Suggestion, compare, gated, save_quantized};
+pub use gate::{
+    Comparison, Figures, Gated, SeriesComparison, StepComparison, Suggestion, compare, gated, save_quantized,
+};
 pub use post_training::{CalibrationData, LayerError, PostTrained, post_training};

@@ -21,7 +21,8 @@ fn line(name: &str, f: &Figures) -> String {
 impl Gated {
     /// What to do about a model that is not within the limit.
     pub fn advice(&self) -> String {
-        let qat = "train with rounding (`nhits train --quantize qat --from MODEL`), or allow more with --max-degradation";
+        let qat =
+            "train with rounding (`nhits train --quantize qat --from MODEL`), or allow more with --max-degradation";
         match &self.suggestion {
             Some(s) if s.enough => format!(
                 "leave these layers in f32: --float-layers {} ({:.3} % worse then); or {qat}",
@@ -43,7 +44,15 @@ impl Gated {
         let ratio = self.bytes_before as f64 / self.bytes_after.max(1) as f64;
         let mut out = format!(
             "{} validation windows; {} -> {} bytes, {ratio:.2} times smaller\n\n{:<24} {:>10} {:>10} {:>10} {:>10} {:>9}\n",
-            c.n_windows, self.bytes_before, self.bytes_after, "", "mse f32", "mse int8", "mae f32", "mae int8", "worse %"
+            c.n_windows,
+            self.bytes_before,
+            self.bytes_after,
+            "",
+            "mse f32",
+            "mse int8",
+            "mae f32",
+            "mae int8",
+            "worse %"
         );
         out.push_str(&line("all", &c.figures));
         let steps = &c.per_step;

@@ -12,6 +12,10 @@ use crate::error::{Advise, InvalidSetting};
 use crate::model::{Activations, Checked, LayerInput, NHits, NamedTensor, Quantization, first_range, measured_ranges};
 use crate::window::{WindowBatch, WindowBatcher};
 
+/// How much wider than calibrated the ranges of random weights begin: what the layers give grows as they learn, and a range
+/// that is too wide costs little, while what is cut off teaches nothing.
+const ROOM_TO_GROW: f32 = 4.0;
+
 /// Windows that are looked at together.
 const WINDOWS_PER_BATCH: usize = 256;
 
@@ -77,7 +81,8 @@ impl TrainJob {
         let ranges = measured_ranges(&plain, windows.len().div_ceil(WINDOWS_PER_BATCH), &batch, percentile);
         let first = |layer: usize| {
             let (low, high) = ranges.get(layer).copied().unwrap_or((0.0, 1.0));
-            first_range(if learned.get(layer) == Some(&Some(true)) { high.max(-low) } else { high })
+            let room = if parent.is_some() { 1.0 } else { ROOM_TO_GROW };
+            first_range(room * if learned.get(layer) == Some(&Some(true)) { high.max(-low) } else { high })
         };
         with_ranges(&network, &net.tensors(), first, device)
     }

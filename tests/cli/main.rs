@@ -7,6 +7,7 @@ mod forecasting;
 mod leakage;
 mod learning_rates;
 mod models;
+mod quantizing;
 mod resuming;
 mod stopping;
 mod survival;
