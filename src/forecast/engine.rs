@@ -9,20 +9,29 @@ use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
-use crate::model::NHits;
+use crate::model::{Int8Layer, Int8Network, Int8Windows, NHits, in_host_memory};
 use crate::transform::SeriesScaler;
 use crate::window::{
-    ColumnScalers, HostBatch, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules, WindowShape,
+    ColumnScalers, HostBatch, HostSide, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules, WindowShape,
 };
 use crate::workers::Workers;
 
 /// Windows that one worker computes at once; more would only take more memory.
 const WINDOWS_PER_BATCH: usize = 256;
 
+/// What computes.
+#[derive(Debug, Clone)]
+enum Net<B: Backend> {
+    /// On a device.
+    Tensors(Arc<NHits<B>>),
+    /// A quantized model in integers, where the backend's values lie in host memory anyway.
+    Integers(Arc<Int8Network>),
+}
+
 /// A bundle on a device.
 #[derive(Debug, Clone)]
 pub struct Model<B: Backend> {
-    net: Arc<NHits<B>>,
+    net: Net<B>,
     manifest: Arc<Manifest>,
     series: Option<Arc<SeriesState>>,
     workers: Workers,
@@ -38,9 +47,18 @@ impl<B: Backend> Model<B> {
         let checked = bundle.network()?;
         let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
             bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
-        let source = |name: &str| by_name.get(name).map(|t| (t.shape.clone(), t.data.clone()));
-        let net = NHits::with_tensors(&checked, source, device)?;
-        Self::from_parts(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
+        let lent = |name: &str| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]));
+        let net = if !bundle.integers.is_empty() && in_host_memory::<B>(device) {
+            let integers = |layer: &str| {
+                let (input, weight) = bundle.quantized_layer(layer)?;
+                Some(Int8Layer { input, weight })
+            };
+            Net::Integers(Arc::new(Int8Network::new(&checked, integers, lent)?))
+        } else {
+            let source = |name: &str| lent(name).map(|(shape, values)| (shape.to_vec(), values.to_vec()));
+            Net::Tensors(Arc::new(NHits::with_tensors(&checked, source, device)?))
+        };
+        Self::assemble(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
     }
 
     /// A model from a network that is on the device already.
@@ -54,10 +72,20 @@ impl<B: Backend> Model<B> {
         device: &B::Device,
         threads: usize,
     ) -> Result<Self, ForecastError> {
+        Self::assemble(Net::Tensors(Arc::new(net)), manifest, series, device, threads)
+    }
+
+    fn assemble(
+        net: Net<B>,
+        manifest: Manifest,
+        series: Option<SeriesState>,
+        device: &B::Device,
+        threads: usize,
+    ) -> Result<Self, ForecastError> {
         let n = threads.max(1);
         let workers = Workers::new(n).map_err(|e| ForecastError::Threads { n, detail: e.to_string() })?;
         Ok(Self {
-            net: Arc::new(net),
+            net,
             manifest: Arc::new(manifest),
             series: series.map(Arc::new),
             workers,
@@ -142,12 +170,25 @@ impl<B: Backend> Model<B> {
     }
 
     /// The network's output for a batch, `[B, H, Q]` row-major, in the network's units.
-    fn compute(&self, batch: HostBatch) -> (crate::window::HostSide, Vec<f32>) {
+    fn compute(&self, batch: HostBatch) -> (HostSide, Vec<f32>) {
         compute(&self.net, batch, &self.device)
     }
 }
 
-fn compute<B: Backend>(net: &NHits<B>, batch: HostBatch, device: &B::Device) -> (crate::window::HostSide, Vec<f32>) {
+fn compute<B: Backend>(net: &Net<B>, batch: HostBatch, device: &B::Device) -> (HostSide, Vec<f32>) {
+    let net = match net {
+        Net::Tensors(net) => net,
+        Net::Integers(net) => {
+            let output = net.forecast(&Int8Windows {
+                insample_y: &batch.insample_y,
+                insample_mask: &batch.insample_mask,
+                hist_exog: &batch.hist_exog,
+                futr_exog: &batch.futr_exog,
+                stat_exog: &batch.stat_exog,
+            });
+            return (batch.into_host(), output);
+        }
+    };
     let batch = batch.into_tensors::<B>(device);
     let output = net.forward(&batch.input).into_data().convert::<f32>();
     (batch.host, output.into_vec().expect("the data was converted to f32 just now"))

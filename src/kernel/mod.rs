@@ -11,6 +11,7 @@ mod int8_dense;
 mod int8_scales;
 
 pub use int8::{Instructions, MOST_TERMS, product};
+pub(crate) use int8_dense::Int8Scratch;
 pub use int8_dense::{Int8Dense, RowScale};
 pub use int8_scales::{Int8Input, Int8Matrix, Int8Scheme};
 pub(crate) use int8_scales::{LEAST_SCALE, STEPS, SYMMETRIC};

@@ -16,6 +16,7 @@
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `calibration` | the ranges that layers' inputs have |
 //! | `quantization` | [`QuantizationConfig`], layers in 8 bits on tensors, with gradients |
+//! | `int8` | [`Int8Network`]: a quantized network on slices, in integers |
 //! | `tensors` | weights by their neuralforecast names |
 
 mod activation;
@@ -25,6 +26,7 @@ mod calibration;
 mod config;
 mod dropout;
 mod input;
+mod int8;
 mod nhits;
 mod pooling;
 mod quantization;
@@ -37,6 +39,7 @@ pub use calibration::measured_ranges;
 pub use config::{BlockShape, Checked, NHitsConfig, default_freq_downsample, default_pool_kernels};
 pub use dropout::DropoutKey;
 pub use input::ModelInput;
+pub use int8::{Int8Layer, Int8Network, Int8Windows, in_host_memory};
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
 pub(crate) use quantization::first_range;
