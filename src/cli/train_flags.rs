@@ -6,7 +6,7 @@ use super::error::CliError;
 use crate::error::{InvalidSetting, nearest};
 use crate::experiment::Experiment;
 use crate::loss::LossConfig;
-use crate::train::{Keep, OnNan, OptimizerKind};
+use crate::train::{Keep, OnNan, OptimizerKind, TrainEngine};
 
 /// The network.
 #[derive(Debug, Clone, Default, Args)]
@@ -153,6 +153,9 @@ pub(super) struct TrainerFlags {
     /// Parts that a batch is computed in, side by side [default: 2]
     #[arg(long, value_name = "N")]
     pub shares: Option<usize>,
+    /// What computes a step: tensors, slices (in host memory, faster on CPUs) or auto [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
 }
 
 pub(super) fn set<T: Clone>(to: &mut T, from: &Option<T>) {
@@ -332,6 +335,13 @@ impl TrainerFlags {
         set(&mut train.min_delta, &self.min_delta);
         set(&mut train.accumulate, &self.accumulate);
         set(&mut train.shares, &self.shares);
+        if let Some(word) = &self.engine {
+            let names = TrainEngine::ALL.map(TrainEngine::name);
+            train.engine = TrainEngine::ALL
+                .into_iter()
+                .find(|k| k.name() == word)
+                .ok_or_else(|| unknown("--engine", word, &names))?;
+        }
         if self.ema.is_some() {
             train.ema = self.ema;
         }

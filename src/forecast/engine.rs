@@ -9,10 +9,12 @@ use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
-use crate::model::{Int8Layer, Int8Network, Int8Windows, NHits, in_host_memory};
+use crate::model::host::{HostForecaster, HostInput, Int8Layer, in_host_memory};
+use crate::model::{NHits, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
-    ColumnScalers, HostBatch, HostSide, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules, WindowShape,
+    ColumnScalers, HostBatch, HostSide, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
+    WindowShape,
 };
 use crate::workers::Workers;
 
@@ -24,8 +26,8 @@ const WINDOWS_PER_BATCH: usize = 256;
 enum Net<B: Backend> {
     /// On a device.
     Tensors(Arc<NHits<B>>),
-    /// A quantized model in integers, where the backend's values lie in host memory anyway.
-    Integers(Arc<Int8Network>),
+    /// On slices, where the backend's values lie in host memory anyway.
+    Slices(Arc<HostForecaster>),
 }
 
 /// A bundle on a device.
@@ -48,15 +50,21 @@ impl<B: Backend> Model<B> {
         let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
             bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
         let lent = |name: &str| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]));
-        let net = if !bundle.integers.is_empty() && in_host_memory::<B>(device) {
-            let integers = |layer: &str| {
-                let (input, weight) = bundle.quantized_layer(layer)?;
-                Some(Int8Layer { input, weight })
-            };
-            Net::Integers(Arc::new(Int8Network::new(&checked, integers, lent)?))
-        } else {
-            let source = |name: &str| lent(name).map(|(shape, values)| (shape.to_vec(), values.to_vec()));
-            Net::Tensors(Arc::new(NHits::with_tensors(&checked, source, device)?))
+        let integers = |layer: &str| {
+            let (input, weight) = bundle.quantized_layer(layer)?;
+            Some(Int8Layer { input, weight })
+        };
+        let on_slices = match checked.quantization() {
+            _ if !in_host_memory::<B>(device) => None,
+            Some(_) => HostForecaster::with_integers(&checked, integers, lent)?,
+            None => HostForecaster::with_tensors(&checked, lent)?,
+        };
+        let net = match on_slices {
+            Some(forecaster) => Net::Slices(Arc::new(forecaster)),
+            None => {
+                let source = |name: &str| lent(name).map(|(shape, values)| (shape.to_vec(), values.to_vec()));
+                Net::Tensors(Arc::new(NHits::with_tensors(&checked, source, device)?))
+            }
         };
         Self::assemble(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
     }
@@ -72,7 +80,9 @@ impl<B: Backend> Model<B> {
         device: &B::Device,
         threads: usize,
     ) -> Result<Self, ForecastError> {
-        Self::assemble(Net::Tensors(Arc::new(net)), manifest, series, device, threads)
+        let on_slices = if in_host_memory::<B>(device) { HostForecaster::new(&net) } else { None };
+        let net = on_slices.map_or_else(|| Net::Tensors(Arc::new(net)), |forecaster| Net::Slices(Arc::new(forecaster)));
+        Self::assemble(net, manifest, series, device, threads)
     }
 
     fn assemble(
@@ -84,13 +94,7 @@ impl<B: Backend> Model<B> {
     ) -> Result<Self, ForecastError> {
         let n = threads.max(1);
         let workers = Workers::new(n).map_err(|e| ForecastError::Threads { n, detail: e.to_string() })?;
-        Ok(Self {
-            net,
-            manifest: Arc::new(manifest),
-            series: series.map(Arc::new),
-            workers,
-            device: device.clone(),
-        })
+        Ok(Self { net, manifest: Arc::new(manifest), series: series.map(Arc::new), workers, device: device.clone() })
     }
 
     /// What the model is.
@@ -176,22 +180,23 @@ impl<B: Backend> Model<B> {
 }
 
 fn compute<B: Backend>(net: &Net<B>, batch: HostBatch, device: &B::Device) -> (HostSide, Vec<f32>) {
-    let net = match net {
-        Net::Tensors(net) => net,
-        Net::Integers(net) => {
-            let output = net.forecast(&Int8Windows {
+    match net {
+        Net::Tensors(net) => {
+            let batch = batch.into_tensors::<B>(device);
+            let output = to_host(net.forward(&batch.input));
+            (batch.host, output)
+        }
+        Net::Slices(forecaster) => {
+            let output = forecaster.forecast(&HostInput {
                 insample_y: &batch.insample_y,
                 insample_mask: &batch.insample_mask,
                 hist_exog: &batch.hist_exog,
                 futr_exog: &batch.futr_exog,
                 stat_exog: &batch.stat_exog,
             });
-            return (batch.into_host(), output);
+            (batch.into_host(), output)
         }
-    };
-    let batch = batch.into_tensors::<B>(device);
-    let output = net.forward(&batch.input).into_data().convert::<f32>();
-    (batch.host, output.into_vec().expect("the data was converted to f32 just now"))
+    }
 }
 
 /// A model bound to a panel.

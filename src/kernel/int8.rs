@@ -63,7 +63,7 @@ impl Instructions {
 ///
 /// # Panics
 /// When the slices do not have these sizes, or a sum has more than [`MOST_TERMS`] terms.
-pub fn product(with: Instructions, x: &[u8], weights: &[i8], terms: usize, out: &mut [i32]) {
+pub fn int8_product(with: Instructions, x: &[u8], weights: &[i8], terms: usize, out: &mut [i32]) {
     assert!(terms > 0 && terms <= MOST_TERMS, "{terms} terms, expected 1 to {MOST_TERMS}");
     assert!(x.len().is_multiple_of(terms) && weights.len().is_multiple_of(terms), "rows of {terms} terms");
     let (rows, outputs) = (x.len() / terms, weights.len() / terms);
@@ -138,7 +138,7 @@ mod avx2 {
     /// Terms that one instruction takes.
     const LANES: usize = 16;
 
-    /// See [`super::product`]. The unsigned bytes are widened to 16 bits once, the weights as they are read; a
+    /// See [`super::int8_product`]. The unsigned bytes are widened to 16 bits once, the weights as they are read; a
     /// multiply-add of 16-bit pairs sums two products in 32 bits and cannot overflow, unlike that of 8-bit pairs.
     ///
     /// # Safety
@@ -219,7 +219,7 @@ mod vnni {
     /// Terms that one instruction takes.
     const LANES: usize = 64;
 
-    /// See [`super::product`].
+    /// See [`super::int8_product`].
     ///
     /// # Safety
     /// The processor must have AVX-512 F, BW and VNNI; `x` and `weights` must be whole rows of `terms` values, `out` one
@@ -294,7 +294,7 @@ mod neon {
     /// Terms that one round takes.
     const LANES: usize = 8;
 
-    /// See [`super::product`]. Both sides are widened to 16 bits, whose products are added in 32.
+    /// See [`super::int8_product`]. Both sides are widened to 16 bits, whose products are added in 32.
     ///
     /// # Safety
     /// The processor must have NEON; `x` and `weights` must be whole rows of `terms` values, `out` one sum for each pair.
@@ -388,7 +388,7 @@ mod tests {
             plain(&x, &weights, terms, &mut want);
             for with in Instructions::ALL.into_iter().filter(|i| i.available()) {
                 let mut got = vec![-1; rows * outputs];
-                product(with, &x, &weights, terms, &mut got);
+                int8_product(with, &x, &weights, terms, &mut got);
                 prop_assert_eq!(&got, &want, "{} {}x{}x{}", with.name(), rows, outputs, terms);
             }
         }
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn the_plain_one_is_the_sum_of_products() {
         let mut out = [0; 4];
-        product(Instructions::Plain, &[1, 2, 255, 0, 3, 4], &[1, -1, -128, 5, 6, 7], 3, &mut out);
+        int8_product(Instructions::Plain, &[1, 2, 255, 0, 3, 4], &[1, -1, -128, 5, 6, 7], 3, &mut out);
         assert_eq!(out, [1 - 2 - 255 * 128, 5 + 12 + 255 * 7, -3 - 4 * 128, 18 + 28]);
     }
 
@@ -406,7 +406,7 @@ mod tests {
         for with in Instructions::ALL.into_iter().filter(|i| i.available()) {
             for (weight, want) in [(-128i8, -255i64 * 128), (127, 255 * 127)] {
                 let mut out = [0];
-                product(with, &vec![255; MOST_TERMS], &vec![weight; MOST_TERMS], MOST_TERMS, &mut out);
+                int8_product(with, &vec![255; MOST_TERMS], &vec![weight; MOST_TERMS], MOST_TERMS, &mut out);
                 assert_eq!(i64::from(out[0]), want * MOST_TERMS as i64, "{}", with.name());
             }
         }
@@ -417,7 +417,7 @@ mod tests {
         assert!(Instructions::best().available());
         for with in Instructions::ALL {
             let mut out = [0];
-            product(with, &[3, 4], &[5, -6], 2, &mut out);
+            int8_product(with, &[3, 4], &[5, -6], 2, &mut out);
             assert_eq!(out, [15 - 24], "{}", with.name());
         }
     }

@@ -1,6 +1,6 @@
 //! A layer of a network in 8-bit integers: its input is laid on integers, the sums are exact, the output is float again.
 
-use super::int8::{Instructions, MOST_TERMS, product};
+use super::int8::{Instructions, MOST_TERMS, int8_product};
 use super::int8_scales::{Int8Input, Int8Matrix, range_of};
 
 /// How a layer's input is laid on integers.
@@ -107,7 +107,7 @@ impl Int8Dense {
         sums.clear();
         sums.resize(rows * outputs, 0);
         if inputs <= MOST_TERMS {
-            product(with, integers, weights, inputs, sums);
+            int8_product(with, integers, weights, inputs, sums);
         }
         let lines = integers.chunks_exact(inputs).zip(sums.chunks_exact(outputs.max(1)));
         for ((range, values), (row, sums)) in ranges.iter().zip(out.chunks_exact_mut(outputs.max(1))).zip(lines) {
@@ -143,7 +143,7 @@ fn in_parts(with: Instructions, row: &[u8], weights: &[i8]) -> i64 {
     parts
         .map(|(row, weights)| {
             let mut sum = [0];
-            product(with, row, weights, row.len(), &mut sum);
+            int8_product(with, row, weights, row.len(), &mut sum);
             i64::from(sum[0])
         })
         .sum()

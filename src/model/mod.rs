@@ -16,8 +16,8 @@
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `calibration` | the ranges that layers' inputs have |
 //! | `quantization` | [`QuantizationConfig`], layers in 8 bits on tensors, with gradients |
-//! | `int8` | [`Int8Network`]: a quantized network on slices, in integers |
 //! | `tensors` | weights by their neuralforecast names |
+//! | `host/` | the same network on slices in host memory, for CPU backends |
 
 mod activation;
 mod basis;
@@ -25,8 +25,8 @@ mod block;
 mod calibration;
 mod config;
 mod dropout;
+pub mod host;
 mod input;
-mod int8;
 mod nhits;
 mod pooling;
 mod quantization;
@@ -39,7 +39,6 @@ pub use calibration::measured_ranges;
 pub use config::{BlockShape, Checked, NHitsConfig, default_freq_downsample, default_pool_kernels};
 pub use dropout::DropoutKey;
 pub use input::ModelInput;
-pub use int8::{Int8Layer, Int8Network, Int8Windows, in_host_memory};
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
 pub(crate) use quantization::first_range;
