@@ -115,9 +115,12 @@ fn integers_forecast_what_the_imitation_on_tensors_does() {
                     let most = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                     for (with, got) in Instructions::ALL.iter().zip(&got) {
                         assert_eq!(got.len(), want.len());
-                        let apart = want.iter().zip(got).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+                        let apart: Vec<f32> = want.iter().zip(got).map(|(a, b)| (a - b).abs()).collect();
+                        let mean = apart.iter().sum::<f32>() / apart.len() as f32;
+                        let apart = apart.into_iter().fold(0.0, f32::max);
                         // A value between two integers may go to either, which is a step of the layer's input.
-                        assert!(apart <= 4e-3 * most, "{}: {apart} of {most}, {config:?} {scheme:?}", with.name());
+                        let near = apart <= 1.5e-2 * most && mean <= 2e-3 * most;
+                        assert!(near, "{}: {apart}, {mean} of {most}, {config:?} {scheme:?}", with.name());
                     }
                     assert!(got.windows(2).all(|g| g[0] == g[1]), "other instructions, other forecasts");
                 }
