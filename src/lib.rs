@@ -32,6 +32,7 @@ pub mod kernel;
 pub mod loss;
 pub mod metric;
 pub mod model;
+pub mod quantize;
 pub mod random;
 pub mod registry;
 pub mod tensorboard;

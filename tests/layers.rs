@@ -23,8 +23,9 @@ const FLOORS: &[(&str, usize)] = &[
     ("train", 6),
     ("forecast", 6),
     ("evaluate", 7),
+    ("quantize", 8),
     ("experiment", 7),
-    ("cli", 8),
+    ("cli", 9),
 ];
 
 fn floor(room: &str) -> Option<usize> {

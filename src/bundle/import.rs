@@ -247,8 +247,9 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         seed: 0,
         experiment: serde_json::Value::Null,
         imported_from: Some(format!("neuralforecast: {}", path.file_name().unwrap_or_default().to_string_lossy())),
+        quantization: None,
     };
-    Ok(Bundle { manifest, weights, series: None })
+    Ok(Bundle { manifest, weights, series: None, integers: Vec::new() })
 }
 
 /// The smallest downsampling that leaves so many knots of the horizon.

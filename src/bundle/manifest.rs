@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::quantized::QuantizationRecord;
 use crate::calendar::{Clock, Frequency};
 use crate::loss::LossConfig;
 use crate::model::NHitsConfig;
@@ -16,6 +17,8 @@ pub const PLAIN_FORMAT: u32 = 1;
 
 /// The format of a bundle with embeddings: an older program would not know the categories.
 pub const CATEGORIES_FORMAT: u32 = 2;
+/// The format of a bundle with integer weights: an older program would take the tensors for damaged ones.
+pub const QUANTIZED_FORMAT: u32 = 2;
 
 /// How the training data was laid out, so that fresh data is read alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -188,4 +191,7 @@ pub struct Manifest {
     pub experiment: serde_json::Value,
     /// Where an imported model came from.
     pub imported_from: Option<String>,
+    /// Which layers are integers, and how they came about; none for a float model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<QuantizationRecord>,
 }

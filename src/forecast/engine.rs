@@ -9,7 +9,7 @@ use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
-use crate::model::host::{HostForecaster, HostInput, in_host_memory};
+use crate::model::host::{HostForecaster, HostInput, Int8Layer, in_host_memory};
 use crate::model::{NHits, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
@@ -46,11 +46,19 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When the weights do not fit the bundle's configuration.
     pub fn new(bundle: &Bundle, device: &B::Device, threads: usize) -> Result<Self, ForecastError> {
-        let checked = bundle.manifest.model.check()?;
+        let checked = bundle.network()?;
         let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
             bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
         let lent = |name: &str| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]));
-        let on_slices = if in_host_memory::<B>(device) { HostForecaster::with_tensors(&checked, lent)? } else { None };
+        let integers = |layer: &str| {
+            let (input, weight) = bundle.quantized_layer(layer)?;
+            Some(Int8Layer { input, weight })
+        };
+        let on_slices = match checked.quantization() {
+            _ if !in_host_memory::<B>(device) => None,
+            Some(_) => HostForecaster::with_integers(&checked, integers, lent)?,
+            None => HostForecaster::with_tensors(&checked, lent)?,
+        };
         let net = match on_slices {
             Some(forecaster) => Net::Slices(Arc::new(forecaster)),
             None => {
@@ -218,6 +226,16 @@ impl<B: Backend> OnPanel<'_, B> {
     /// The panel.
     pub fn panel(&self) -> &Arc<Panel> {
         self.batcher.panel()
+    }
+
+    /// What gathers the windows of another index of the panel, scaled as this model takes them.
+    ///
+    /// # Errors
+    /// When the index was not made from the panel.
+    pub fn batcher(&self, index: &WindowIndex) -> Result<WindowBatcher, ForecastError> {
+        let batcher = &self.batcher;
+        let made = WindowBatcher::new(batcher.panel().clone(), index, batcher.scalers().clone(), batcher.scaler())?;
+        Ok(made.with_padding(batcher.padding()))
     }
 
     /// Forecasts `windows`, whose future covariates are in the panel: `[windows, H, Q]` row-major, in original units.

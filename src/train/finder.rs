@@ -18,7 +18,6 @@ use super::job::{Plan, TrainJob};
 use super::optimizer::{Optimizer, Rule};
 use super::trainee::{StepSettings, Trainee};
 use crate::error::InvalidSetting;
-use crate::model::NHits;
 use crate::window::{WindowBatcher, WindowLoader};
 use crate::workers::Workers;
 
@@ -223,7 +222,7 @@ impl TrainJob {
         let feed = Feed::new(Arc::new(loader), 0);
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&self.config));
         let settings_of_steps = StepSettings { loss: self.loss()?, workers, shares: self.config.shares, seed };
-        let mut trainee = Trainee::new(NHits::new(&self.network, seed, device), settings_of_steps);
+        let mut trainee = Trainee::new(self.first_network(plan, self.parent()?.as_ref(), device)?, settings_of_steps);
 
         let mut curve: Vec<LrPoint> = Vec::with_capacity(settings.steps);
         let (mut mean, mut lowest, mut stopped_early) = (0.0, f64::INFINITY, false);

@@ -165,6 +165,8 @@ pub struct Trained<B: burn::tensor::backend::Backend> {
     pub stopped_by: StoppedBy,
     /// Times that it went back to earlier weights because a loss was no number.
     pub rollbacks: usize,
+    /// SHA-256 of the model that it started from; none if it started from random weights.
+    pub from: Option<String>,
     /// The run failed after this best epoch: the weights are good, the reason is here.
     pub failed: Option<TrainError>,
 }
@@ -185,6 +187,10 @@ impl TrainJob {
     /// When a setting is not allowed or there is no window to train on.
     pub fn plan(&self) -> Result<Plan, TrainError> {
         self.config.check()?;
+        if let Some(quantize) = &self.config.quantize {
+            let named = |e: InvalidSetting| InvalidSetting { field: format!("train.{}", e.field), ..e };
+            quantize.check_for(&self.network).map_err(named)?;
+        }
         self.loss()?;
         let mut notices = Vec::new();
         let shape = self.shape();
@@ -251,7 +257,7 @@ impl TrainJob {
         let by_epochs = self.config.epochs.saturating_mul(steps_per_epoch);
         let total_steps = self.config.max_steps.map_or(by_epochs, |most| most.min(by_epochs));
         let epochs = total_steps.div_ceil(steps_per_epoch);
-        let n_parameters = self.network.n_parameters();
+        let n_parameters = self.trained_network().n_parameters();
         let widths: usize =
             self.network.mlp_units.iter().map(|[a, b]| a + b).sum::<usize>() + 3 * (shape.input_size + shape.horizon);
         let blocks = self.network.n_blocks.iter().sum::<usize>();
@@ -330,6 +336,7 @@ impl TrainJob {
             seed,
             device.clone(),
         )?;
+        let parent = self.parent()?;
         let identity = RunIdentity::of(self, &B::name(device));
         let resumed = match &watch.resume {
             Some((path, checkpoint)) => Some(self.resumed::<B>(checkpoint, &identity, path, device)?),
@@ -342,7 +349,7 @@ impl TrainJob {
                 (net, start)
             }
             None => {
-                let net = NHits::<B>::new(&self.network, seed, device);
+                let net = self.first_network::<B>(plan, parent.as_ref(), device)?;
                 let average = self.config.ema.map(|decay| Average { net: net.valid(), decay });
                 (net, Start { state: RunState::new(), best: None, average, snapshot: None })
             }
@@ -352,7 +359,7 @@ impl TrainJob {
         let outcome = Arc::new(Mutex::new(Outcome::<B>::default()));
         let schedule = Schedule::of(&self.config, plan.total_steps, plan.steps_per_epoch);
         let settings = StepSettings { loss: loss.clone(), workers, shares: self.config.shares, seed };
-        let steps = match self.config.engine.on_slices::<B::InnerBackend>(&self.network, device)? {
+        let steps = match self.config.engine.on_slices::<B::InnerBackend>(&self.trained_network(), device)? {
             false => None,
             true => HostSteps::new(&net, rule.memory(), Rule::of(&self.config), settings.clone(), n)?,
         };
@@ -427,6 +434,7 @@ impl TrainJob {
             steps: outcome.steps,
             stopped_by: if killed { StoppedBy::Interrupted } else { outcome.stopped_by },
             rollbacks: outcome.rollbacks,
+            from: parent.and_then(|p| p.sha256().ok()),
             failed: outcome.error,
         })
     }
@@ -444,8 +452,8 @@ impl TrainJob {
             let differences = differences.join("; ");
             return Err(CheckpointError::OtherRun { path: path.into(), differences }.into());
         }
-        checkpoint.check(&self.network, path)?;
-        let config = &self.network;
+        let config = &self.trained_network();
+        checkpoint.check(config, path)?;
         let inner = |section| view::network::<B::InnerBackend>(checkpoint, section, config, device).transpose();
         let net = NHits::<B>::with_tensors(config, |name| checkpoint.tensor(Section::Weights, name), device)?;
         let moments = [Section::First, Section::Second];

@@ -50,6 +50,7 @@ mod run;
 mod saved;
 mod schedule;
 mod series_use;
+mod start;
 mod stopping;
 mod strategy;
 mod trainee;

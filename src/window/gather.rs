@@ -92,6 +92,11 @@ impl WindowBatcher {
         Self { padding, ..self }
     }
 
+    /// What stands in place of missing values.
+    pub fn padding(&self) -> Padding {
+        self.padding
+    }
+
     /// The panel that windows are read from.
     pub fn panel(&self) -> &Arc<Panel> {
         &self.panel

@@ -11,6 +11,7 @@ mod leakage;
 mod learning_rates;
 mod memory;
 mod models;
+mod quantizing;
 mod resuming;
 mod stopping;
 mod survival;
