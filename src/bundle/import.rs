@@ -10,8 +10,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::check_weights;
-use super::{Bundle, BundleError, ColumnNames, FORMAT_VERSION, Manifest};
+use super::{Bundle, BundleError, ColumnNames, Manifest, PLAIN_FORMAT};
 use crate::calendar::{Clock, Frequency};
+use crate::features::FeatureSpec;
 use crate::loss::{LossConfig, quantiles_from_levels};
 use crate::model::{Activation, InterpolationMode, NHitsConfig, NamedTensor, PoolingMode};
 use crate::transform::ScalerKind;
@@ -222,7 +223,7 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
     let checked = model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
     check_weights(&checked, &weights, path)?;
     let manifest = Manifest {
-        format_version: FORMAT_VERSION,
+        format_version: PLAIN_FORMAT,
         program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
         model,
         loss,
@@ -245,6 +246,8 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         seed: 0,
         experiment: serde_json::Value::Null,
         imported_from: Some(format!("neuralforecast: {}", path.file_name().unwrap_or_default().to_string_lossy())),
+        target: Vec::new(),
+        features: FeatureSpec::default(),
     };
     Ok(Bundle { manifest, weights, series: None })
 }

@@ -13,9 +13,12 @@ mod manifest;
 pub use card::{REGISTERED_AS, describe_data};
 pub use error::BundleError;
 pub use import::{ImportOptions, import_neuralforecast};
-pub use manifest::{ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, StoppedBy, TrainingSummary};
+pub use manifest::{
+    ColumnNames, EpochRecord, FORMAT_VERSION, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, StoppedBy, TrainingSummary,
+};
 
 use crate::model::NamedTensor;
+use crate::transform::TargetPipeline;
 use crate::window::ColumnScalers;
 
 /// What was fitted per series on the training rows.
@@ -25,6 +28,15 @@ pub struct SeriesState {
     pub ids: Vec<String>,
     /// The scalers of the target and the covariates.
     pub scalers: ColumnScalers,
+    /// The transforms of the target, which come before its scaler.
+    pub target: TargetPipeline,
+}
+
+impl SeriesState {
+    /// The place of each series by its identifier.
+    pub fn known(&self) -> std::collections::HashMap<&str, usize> {
+        self.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect()
+    }
 }
 
 /// A saved model in memory.

@@ -3,9 +3,11 @@
 mod backends;
 mod config;
 mod data;
+mod data_features;
 mod demo;
 mod error;
 mod evaluate;
+mod feature_flags;
 mod flags;
 mod import;
 mod lr_find;

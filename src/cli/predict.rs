@@ -136,9 +136,10 @@ impl PredictArgs {
         let config = data_like(manifest, &self.data)?;
         let Read { panel, notices, .. } = read_panel(&config)?;
         notices.iter().for_each(|n| session.output.note(n));
-        let future = match (&self.future, manifest.columns.futr_exog.is_empty()) {
+        manifest.features.notice(&panel).iter().for_each(|n| session.output.note(n));
+        let future = match (&self.future, manifest.given_futr().is_empty()) {
             (Some(path), false) => {
-                let names = &manifest.columns.futr_exog;
+                let names = manifest.given_futr();
                 let rows = read_future(path, &config, &panel, manifest.model.horizon, names)?;
                 // One column after the other becomes series by series, step by step, column by column.
                 (0..rows.time.len()).flat_map(|i| rows.columns.iter().map(move |c| c.values[i])).collect()

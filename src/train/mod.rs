@@ -36,6 +36,8 @@ mod error;
 mod feed;
 mod finder;
 mod job;
+#[cfg(test)]
+mod leakage;
 mod lr_picture;
 mod memory;
 mod optimizer;

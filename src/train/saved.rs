@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use super::job::{Plan, TrainJob, Trained};
-use crate::bundle::{Bundle, ColumnNames, FORMAT_VERSION, Layout, Manifest, TrainingSummary};
+use crate::bundle::{Bundle, ColumnNames, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, TrainingSummary};
 use crate::data::{Column, DataConfig};
 
 /// What a bundle records that the run itself does not know.
@@ -29,8 +29,8 @@ impl<B: Backend> Trained<B> {
         let Provenance { data, data_fingerprint, backend, device, experiment } = provenance;
         let panel = &job.panel;
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        let manifest = Manifest {
-            format_version: FORMAT_VERSION,
+        let mut manifest = Manifest {
+            format_version: PLAIN_FORMAT,
             program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
             model: (*job.network).clone(),
             loss: job.loss.clone(),
@@ -66,7 +66,12 @@ impl<B: Backend> Trained<B> {
             seed: job.config.seed,
             experiment,
             imported_from: None,
+            target: job.target.clone(),
+            features: job.features.clone(),
         };
+        if manifest.makes_columns() {
+            manifest.format_version = MADE_FORMAT;
+        }
         Bundle { manifest, weights: self.net.tensors(), series: Some(self.series.clone()) }
     }
 }

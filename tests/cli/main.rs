@@ -3,6 +3,7 @@
 mod bad_inputs;
 mod bundles;
 mod commands;
+mod features;
 mod forecasting;
 mod leakage;
 mod learning_rates;
