@@ -374,7 +374,7 @@ impl FeatureSpec {
         for waves in &config.fourier {
             if k < 2 * waves.order {
                 let angle = angle(panel.freq.place(t), waves.period, k / 2 + 1);
-                return if k % 2 == 0 { angle.sin() } else { angle.cos() };
+                return if k.is_multiple_of(2) { angle.sin() } else { angle.cos() };
             }
             k -= 2 * waves.order;
         }

@@ -198,9 +198,9 @@ pub fn seasonal_decompose(data: &[f64], period: usize, model: Seasonality) -> Re
     let half = period / 2;
     let mut trend = vec![f64::NAN; n];
     for (t, out) in trend.iter_mut().enumerate().take(n - half).skip(half) {
-        let inner: f64 = whole[t - half + usize::from(period % 2 == 0)..t + half + period % 2].iter().sum();
+        let inner: f64 = whole[t - half + usize::from(period.is_multiple_of(2))..t + half + period % 2].iter().sum();
         // An even season has no middle row: the two rows at its ends count half.
-        let ends = if period % 2 == 0 { (whole[t - half] + whole[t + half]) / 2.0 } else { 0.0 };
+        let ends = if period.is_multiple_of(2) { (whole[t - half] + whole[t + half]) / 2.0 } else { 0.0 };
         *out = (inner + ends) / period as f64;
     }
     extrapolate(&mut trend, half, n - half - 1, period);

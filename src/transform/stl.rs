@@ -29,7 +29,7 @@ impl Stl {
     }
 
     fn windows(&self) -> (usize, usize) {
-        let odd = |n: usize| n + usize::from(n % 2 == 0);
+        let odd = |n: usize| n + usize::from(n.is_multiple_of(2));
         let usual = (1.5 * self.period as f64 / (1.0 - 1.5 / self.seasonal as f64)).ceil() as usize;
         (self.trend.unwrap_or(odd(usual)), odd(self.period + 1))
     }
@@ -48,7 +48,7 @@ impl Stl {
         }
         let (trend_window, low_pass) = self.windows();
         for (field, window, least) in [("seasonal", self.seasonal, 3), ("trend", trend_window, self.period + 1)] {
-            if window % 2 == 0 || window < least {
+            if window.is_multiple_of(2) || window < least {
                 let allowed = format!("an odd number of at least {least}");
                 return Err(InvalidSetting::new(field, window, allowed, "leave it at its default").into());
             }

@@ -67,7 +67,8 @@ fn the_examples_of_the_page_say_the_same_in_both_forms() {
         DATA[at..].split('\'').nth(1).unwrap()
     };
     let experiment = |text: &str| {
-        nhits::experiment::Experiment::from_toml(text, std::path::Path::new("data.md")).unwrap_or_else(|e| panic!("{e}"))
+        nhits::experiment::Experiment::from_toml(text, std::path::Path::new("data.md"))
+            .unwrap_or_else(|e| panic!("{e}"))
     };
     assert_eq!(experiment(find("[transform]")).transform.target, Step::parse_all(flag("transform")).unwrap());
     assert_eq!(experiment(find("[features]")).features, flag("features").parse::<FeatureConfig>().unwrap());
