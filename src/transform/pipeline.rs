@@ -297,7 +297,7 @@ mod tests {
     fn rows_after_the_train_rows_change_no_fit_and_no_earlier_value() {
         let data = series();
         let mut changed = data.clone();
-        changed[0][52..].iter_mut().for_each(|v| *v = 1e6 + *v);
+        changed[0][52..].iter_mut().for_each(|v| *v += 1e6);
         let steps = Step::parse_all(ALL).unwrap();
         let fit =
             |data: &[Vec<f64>]| TargetPipeline::fit(&steps, data.iter().map(|y| (rows(y, "s", 0), 0..40))).unwrap().0;

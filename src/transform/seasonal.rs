@@ -87,16 +87,15 @@ impl Transform for Deseasonalize {
     }
 
     fn fit(&self, train: &[f64], places: Places<'_>) -> Result<Option<Vec<f64>>, TransformError> {
-        if self.model == Seasonality::Multiplicative {
-            if let Some(row) = train.iter().position(|v| v.is_finite() && *v <= 0.0) {
-                return Err(TransformError::Domain {
-                    step: "deseasonalize".into(),
-                    series: None,
-                    row,
-                    value: train[row],
-                    expected: "values > 0 for a multiplicative season",
-                });
-            }
+        let multiplies = self.model == Seasonality::Multiplicative;
+        if let Some(row) = train.iter().position(|v| multiplies && v.is_finite() && *v <= 0.0) {
+            return Err(TransformError::Domain {
+                step: "deseasonalize".into(),
+                series: None,
+                row,
+                value: train[row],
+                expected: "values > 0 for a multiplicative season",
+            });
         }
         let Some(last) = train.len().checked_sub(1) else { return Ok(None) };
         let first = places.at(0);
