@@ -29,6 +29,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod features;
 pub mod forecast;
+pub mod kernel;
 pub mod loss;
 pub mod metric;
 pub mod model;

@@ -9,6 +9,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("random", 0),
     ("atomic_file", 0),
     ("workers", 0),
+    ("kernel", 1),
     ("calendar", 1),
     ("tensorboard", 1),
     ("data", 2),

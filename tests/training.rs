@@ -15,7 +15,7 @@ use nhits::loss::{Loss, LossConfig};
 use nhits::model::{NHits, NHitsConfig};
 use nhits::train::{
     FindLr, FoundLr, LrBasis, Optimizer, OptimizerKind, PlateauRules, Rule, ScheduleConfig, StepSettings, TrainConfig,
-    TrainError, TrainInput, TrainJob, Trainee, Watch, WindowChoice, clip_global_norm,
+    TrainEngine, TrainError, TrainInput, TrainJob, Trainee, Watch, WindowChoice, clip_global_norm,
 };
 use nhits::transform::ScalerKind;
 use nhits::window::{ColumnScalers, WindowBatcher, WindowIndex, WindowRules, WindowScaler, WindowShape};
@@ -42,6 +42,12 @@ fn job(config: TrainConfig) -> TrainJob {
         config,
         threads: 2,
     }
+}
+
+/// The job with three outputs.
+fn with_outputs(job: TrainJob) -> TrainJob {
+    let network = NHitsConfig { outputs: 3, ..network(0.2) };
+    TrainJob { network: network.check().unwrap(), ..job }
 }
 
 fn few_steps() -> TrainConfig {
@@ -179,6 +185,51 @@ impl Job for WholeRun {
         };
         Returned { summary: Ok((summary, out.loss, bits)) }
     }
+}
+
+/// Tensors and slices are two ways to compute one run: the same curve and weights, up to rounding.
+#[test]
+fn slices_learn_what_tensors_learn() {
+    for optimizer in OptimizerKind::ALL {
+        let with = |engine: TrainEngine| {
+            let job = job(TrainConfig { engine, optimizer, lr: 1e-3, weight_decay: 1e-3, ..few_steps() });
+            on_each(|| {
+                WholeRun(TrainJob {
+                    loss: LossConfig::MultiQuantile { quantiles: vec![0.1, 0.5, 0.9] },
+                    ..with_outputs(job.clone())
+                })
+            })
+        };
+        for ((name, a), (_, b)) in with(TrainEngine::Slices).into_iter().zip(with(TrainEngine::Tensors)) {
+            let ((a, _, weights_a), (b, _, weights_b)) = (a.summary.unwrap(), b.summary.unwrap());
+            assert_eq!(a.history.len(), b.history.len());
+            for (a, b) in a.history.iter().zip(&b.history) {
+                let near = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b.abs();
+                assert!(near(a.train_loss, b.train_loss), "{name} {optimizer:?}: {a:?} {b:?}");
+                assert!(near(a.val_loss.unwrap(), b.val_loss.unwrap()), "{name} {optimizer:?}: {a:?} {b:?}");
+                assert!(near(a.train_rmse, b.train_rmse), "{name} {optimizer:?}: {a:?} {b:?}");
+            }
+            let values = |bits: &[u32]| bits.iter().map(|b| f32::from_bits(*b)).collect::<Vec<_>>();
+            let (x, y) = (values(&weights_a), values(&weights_b));
+            let apart = x.iter().zip(&y).map(|(x, y)| f64::from((x - y).abs())).sum::<f64>() / x.len() as f64;
+            assert!(apart < 2e-5, "{name} {optimizer:?}: weights {apart} apart in the mean");
+            assert!(x != y, "{name} {optimizer:?}: the engines were the same");
+        }
+    }
+}
+
+#[test]
+fn slices_are_refused_where_the_network_learns_slopes() {
+    let with = |engine: TrainEngine| {
+        let job = job(TrainConfig { engine, max_steps: Some(2), ..few_steps() });
+        let network = NHitsConfig { activation: nhits::model::Activation::PRelu, ..network(0.0) };
+        on_each(|| WholeRun(TrainJob { network: network.check().unwrap(), ..job.clone() }))
+    };
+    for (name, ran) in with(TrainEngine::Slices) {
+        let error = ran.summary.unwrap_err().to_string();
+        assert!(error.contains("train.engine") && error.contains("prelu"), "{name}: {error}");
+    }
+    assert!(with(TrainEngine::Auto).into_iter().all(|(_, ran)| ran.summary.is_ok()));
 }
 
 #[test]

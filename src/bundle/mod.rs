@@ -14,7 +14,8 @@ pub use card::{REGISTERED_AS, describe_data};
 pub use error::BundleError;
 pub use import::{ImportOptions, import_neuralforecast};
 pub use manifest::{
-    ColumnNames, EpochRecord, FORMAT_VERSION, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, StoppedBy, TrainingSummary,
+    CATEGORIES_FORMAT, Categories, ColumnNames, EpochRecord, FORMAT_VERSION, Layout, MADE_FORMAT, Manifest,
+    PLAIN_FORMAT, StoppedBy, TrainingSummary,
 };
 
 use crate::model::NamedTensor;

@@ -6,7 +6,7 @@ use super::error::CliError;
 use crate::error::{InvalidSetting, nearest};
 use crate::experiment::Experiment;
 use crate::loss::LossConfig;
-use crate::train::{Keep, OnNan, OptimizerKind};
+use crate::train::{Keep, OnNan, OptimizerKind, TrainEngine};
 
 /// The network.
 #[derive(Debug, Clone, Default, Args)]
@@ -45,6 +45,9 @@ pub(super) struct NetworkFlags {
     /// relu, softplus, tanh, selu, leaky-relu, prelu or sigmoid
     #[arg(long, value_name = "NAME")]
     pub activation: Option<String>,
+    /// Length of the vectors of categories [default: half the categories, 2 to 50]
+    #[arg(long, value_name = "N")]
+    pub embedding_dim: Option<usize>,
     /// Share of hidden units dropped in training [default: 0.1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
@@ -153,6 +156,9 @@ pub(super) struct TrainerFlags {
     /// Parts that a batch is computed in, side by side [default: 2]
     #[arg(long, value_name = "N")]
     pub shares: Option<usize>,
+    /// What computes a step: tensors, slices (in host memory, faster on CPUs) or auto [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
 }
 
 pub(super) fn set<T: Clone>(to: &mut T, from: &Option<T>) {
@@ -205,6 +211,9 @@ impl NetworkFlags {
             model.activation = word.parse::<crate::model::Activation>()?;
         }
         set(&mut model.dropout, &self.dropout);
+        if self.embedding_dim.is_some() {
+            model.embedding_dim = self.embedding_dim;
+        }
         // A list says how many stacks there are; beside --n-stacks it must say the same.
         if let Some(n) = self.n_stacks {
             for (flag, list) in [
@@ -332,6 +341,13 @@ impl TrainerFlags {
         set(&mut train.min_delta, &self.min_delta);
         set(&mut train.accumulate, &self.accumulate);
         set(&mut train.shares, &self.shares);
+        if let Some(word) = &self.engine {
+            let names = TrainEngine::ALL.map(TrainEngine::name);
+            train.engine = TrainEngine::ALL
+                .into_iter()
+                .find(|k| k.name() == word)
+                .ok_or_else(|| unknown("--engine", word, &names))?;
+        }
         if self.ema.is_some() {
             train.ema = self.ema;
         }

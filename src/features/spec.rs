@@ -324,7 +324,8 @@ impl FeatureSpec {
         let (hist_names, futr_names) = (config.hist_names(), config.futr_names());
         let taken = |name: &String| {
             let dynamic = panel.hist_exog.iter().chain(&panel.futr_exog).map(|c| &c.name);
-            dynamic.chain(panel.stat_exog.iter().map(|c| &c.name)).any(|n| n == name) || *name == panel.target
+            let fixed = panel.stat_exog.iter().map(|c| &c.name).chain(panel.stat_cat.iter().map(|c| &c.name));
+            dynamic.chain(fixed).any(|n| n == name) || *name == panel.target
         };
         if let Some(name) = hist_names.iter().chain(&futr_names).find(|name| taken(name)) {
             return Err(FeatureError::Taken { name: name.clone() });

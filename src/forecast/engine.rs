@@ -10,10 +10,11 @@ use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
-use crate::model::NHits;
+use crate::model::host::{HostForecaster, HostInput, in_host_memory};
+use crate::model::{NHits, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
-    ColumnScalers, HostBatch, Padding, Target, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
+    ColumnScalers, HostBatch, HostSide, Padding, Target, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
     WindowShape,
 };
 use crate::workers::Workers;
@@ -21,10 +22,19 @@ use crate::workers::Workers;
 /// Windows that one worker computes at once; more would only take more memory.
 const WINDOWS_PER_BATCH: usize = 256;
 
+/// What computes.
+#[derive(Debug, Clone)]
+enum Net<B: Backend> {
+    /// On a device.
+    Tensors(Arc<NHits<B>>),
+    /// On slices, where the backend's values lie in host memory anyway.
+    Slices(Arc<HostForecaster>),
+}
+
 /// A bundle on a device.
 #[derive(Debug, Clone)]
 pub struct Model<B: Backend> {
-    net: Arc<NHits<B>>,
+    net: Net<B>,
     manifest: Arc<Manifest>,
     series: Option<Arc<SeriesState>>,
     workers: Workers,
@@ -40,9 +50,16 @@ impl<B: Backend> Model<B> {
         let checked = bundle.manifest.model.check()?;
         let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
             bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
-        let source = |name: &str| by_name.get(name).map(|t| (t.shape.clone(), t.data.clone()));
-        let net = NHits::with_tensors(&checked, source, device)?;
-        Self::from_parts(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
+        let lent = |name: &str| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]));
+        let on_slices = if in_host_memory::<B>(device) { HostForecaster::with_tensors(&checked, lent)? } else { None };
+        let net = match on_slices {
+            Some(forecaster) => Net::Slices(Arc::new(forecaster)),
+            None => {
+                let source = |name: &str| lent(name).map(|(shape, values)| (shape.to_vec(), values.to_vec()));
+                Net::Tensors(Arc::new(NHits::with_tensors(&checked, source, device)?))
+            }
+        };
+        Self::assemble(net, bundle.manifest.clone(), bundle.series.clone(), device, threads)
     }
 
     /// A model from a network that is on the device already.
@@ -56,15 +73,21 @@ impl<B: Backend> Model<B> {
         device: &B::Device,
         threads: usize,
     ) -> Result<Self, ForecastError> {
+        let on_slices = if in_host_memory::<B>(device) { HostForecaster::new(&net) } else { None };
+        let net = on_slices.map_or_else(|| Net::Tensors(Arc::new(net)), |forecaster| Net::Slices(Arc::new(forecaster)));
+        Self::assemble(net, manifest, series, device, threads)
+    }
+
+    fn assemble(
+        net: Net<B>,
+        manifest: Manifest,
+        series: Option<SeriesState>,
+        device: &B::Device,
+        threads: usize,
+    ) -> Result<Self, ForecastError> {
         let n = threads.max(1);
         let workers = Workers::new(n).map_err(|e| ForecastError::Threads { n, detail: e.to_string() })?;
-        Ok(Self {
-            net: Arc::new(net),
-            manifest: Arc::new(manifest),
-            series: series.map(Arc::new),
-            workers,
-            device: device.clone(),
-        })
+        Ok(Self { net, manifest: Arc::new(manifest), series: series.map(Arc::new), workers, device: device.clone() })
     }
 
     /// What the model is.
@@ -95,6 +118,7 @@ impl<B: Backend> Model<B> {
             false => Arc::new(features.extend(Arc::unwrap_or_clone(panel))?),
         };
         self.check_columns(&panel)?;
+        let panel = self.with_categories(panel);
         let target = self.target(&panel, fit_rows)?;
         let scalers = self.scalers(&panel, target.y(&panel), fit_rows)?;
         let whole: Vec<Range<usize>> = (0..panel.n_series()).map(|s| 0..panel.len_of(s)).collect();
@@ -107,14 +131,29 @@ impl<B: Backend> Model<B> {
         Ok(OnPanel { model: self, batcher })
     }
 
+    /// The panel with its categories as the model knows them. One that was recoded already is not copied.
+    fn with_categories(&self, panel: Arc<Panel>) -> Arc<Panel> {
+        let known = self.manifest.columns.stat_cat.iter().map(|c| &c.levels);
+        if panel.stat_cat.iter().map(|c| &c.levels).eq(known) {
+            return panel;
+        }
+        let mut panel = (*panel).clone();
+        for line in panel.recode_categories(&self.manifest.columns.levels()) {
+            tracing::warn!("{line}");
+        }
+        Arc::new(panel)
+    }
+
     fn check_columns(&self, panel: &Panel) -> Result<(), ForecastError> {
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let stat: Vec<String> = panel.stat_exog.iter().map(|c| c.name.clone()).collect();
         let columns = &self.manifest.columns;
+        let categories: Vec<String> = columns.stat_cat.iter().map(|c| c.name.clone()).collect();
         for (role, found, wanted) in [
             ("hist_exog", names(&panel.hist_exog), &columns.hist_exog),
             ("futr_exog", names(&panel.futr_exog), &columns.futr_exog),
             ("stat_exog", stat, &columns.stat_exog),
+            ("stat_cat", panel.stat_cat.iter().map(|c| c.name.clone()).collect(), &categories),
         ] {
             if &found != wanted {
                 return Err(ForecastError::Columns { role, found, wanted: wanted.clone() });
@@ -178,15 +217,29 @@ impl<B: Backend> Model<B> {
     }
 
     /// The network's output for a batch, `[B, H, Q]` row-major, in the network's units.
-    fn compute(&self, batch: HostBatch) -> (crate::window::HostSide, Vec<f32>) {
+    fn compute(&self, batch: HostBatch) -> (HostSide, Vec<f32>) {
         compute(&self.net, batch, &self.device)
     }
 }
 
-fn compute<B: Backend>(net: &NHits<B>, batch: HostBatch, device: &B::Device) -> (crate::window::HostSide, Vec<f32>) {
-    let batch = batch.into_tensors::<B>(device);
-    let output = net.forward(&batch.input).into_data().convert::<f32>();
-    (batch.host, output.into_vec().expect("the data was converted to f32 just now"))
+fn compute<B: Backend>(net: &Net<B>, batch: HostBatch, device: &B::Device) -> (HostSide, Vec<f32>) {
+    match net {
+        Net::Tensors(net) => {
+            let batch = batch.into_tensors::<B>(device);
+            let output = to_host(net.forward(&batch.input));
+            (batch.host, output)
+        }
+        Net::Slices(forecaster) => {
+            let output = forecaster.forecast(&HostInput {
+                insample_y: &batch.insample_y,
+                insample_mask: &batch.insample_mask,
+                hist_exog: &batch.hist_exog,
+                futr_exog: &batch.futr_exog,
+                stat_exog: &batch.stat_exog,
+            });
+            (batch.into_host(), output)
+        }
+    }
 }
 
 /// A model bound to a panel.
@@ -223,12 +276,32 @@ impl<B: Backend> OnPanel<'_, B> {
     ///
     /// `future` are the future covariates after the last row, `[n_series, H, F]` row-major; empty if the model has none. The
     /// columns of the model's features are not among them: they are made here.
+    /// Steps that the data has rows for carry the times of these; those after the last row continue the calendar by the
+    /// panel's frequency.
     ///
     /// # Errors
     /// When no series can be forecast, a covariate is missing or the calendar ends.
     pub fn ahead(&self, back: &[usize], future: &[f64]) -> Result<(Forecasts, Vec<String>), ForecastError> {
+        self.ahead_at(back, future, &[])
+    }
+
+    /// [`OnPanel::ahead`] with the times of the steps after the last row, `[n_series, H]` row-major, as the future
+    /// covariates have them: a trading calendar is known there, and no frequency tells its holidays.
+    ///
+    /// # Errors
+    /// As [`OnPanel::ahead`], and when there are some times but not `n_series` x `H`.
+    pub fn ahead_at(
+        &self,
+        back: &[usize],
+        future: &[f64],
+        times: &[i64],
+    ) -> Result<(Forecasts, Vec<String>), ForecastError> {
         let panel = self.batcher.panel();
         let shape = self.model.shape();
+        let expected = panel.n_series() * shape.horizon;
+        if !times.is_empty() && times.len() != expected {
+            return Err(ForecastError::Times { expected, got: times.len() });
+        }
         let mut windows = Vec::new();
         let mut silent = Vec::new();
         for s in 0..panel.n_series() {
@@ -253,7 +326,7 @@ impl<B: Backend> OnPanel<'_, B> {
         let values = if future.is_empty() && inside {
             self.at(&windows)?
         } else {
-            let future = self.with_features(future)?;
+            let future = self.with_features(future, times)?;
             self.forecast(&windows, &|part| self.batcher.gather_ahead(part, &future).map_err(ForecastError::from))?
         };
         let columns = self.model.column_names();
@@ -268,22 +341,29 @@ impl<B: Backend> OnPanel<'_, B> {
         };
         for w in &windows {
             let s = w.series as usize;
-            let last = panel.times(s)[w.origin as usize - 1];
-            for step in 1..=shape.horizon {
-                let time = i64::try_from(step).ok().and_then(|step| panel.freq.advance(last, step));
+            let known = panel.times(s);
+            let cutoff_time = known[w.origin as usize - 1];
+            for step in 0..shape.horizon {
+                let row = w.origin as usize + step;
+                let time = known.get(row).copied().or_else(|| {
+                    let beyond = row - known.len();
+                    let given = times.get(s * shape.horizon + beyond).copied();
+                    given.or_else(|| panel.freq.advance(*known.last()?, i64::try_from(beyond + 1).ok()?))
+                });
                 let time = time.ok_or_else(|| ForecastError::Calendar { series: panel.ids[s].clone() })?;
                 table.series.push(w.series);
                 table.time.push(time);
                 if let Some(cutoff) = &mut table.cutoff {
-                    cutoff.push(last);
+                    cutoff.push(cutoff_time);
                 }
             }
         }
         Ok((table, silent))
     }
 
-    /// Future covariates after the last row with those of the features behind the given ones.
-    fn with_features<'f>(&self, given: &'f [f64]) -> Result<Cow<'f, [f64]>, ForecastError> {
+    /// Future covariates after the last row with those of the features behind the given ones; `times` as in
+    /// [`OnPanel::ahead_at`].
+    fn with_features<'f>(&self, given: &'f [f64], times: &[i64]) -> Result<Cow<'f, [f64]>, ForecastError> {
         let (panel, features) = (self.batcher.panel(), &self.model.manifest.features);
         let (made, horizon) = (features.columns.n_futr(), self.model.shape().horizon);
         let n_given = panel.futr_exog.len() - made;
@@ -297,7 +377,9 @@ impl<B: Backend> OnPanel<'_, B> {
         let mut all = Vec::with_capacity(panel.n_series() * horizon * (n_given + made));
         for s in 0..panel.n_series() {
             let ends = || ForecastError::Calendar { series: panel.ids[s].clone() };
+            let given_times = times.get(s * horizon..(s + 1) * horizon).map(<[i64]>::to_vec);
             let times: Vec<i64> = match panel.times(s).last() {
+                _ if given_times.is_some() => given_times.unwrap_or_default(),
                 // A series without rows is not forecast, whatever stands here.
                 None => vec![0; horizon],
                 Some(last) => (1..=horizon)

@@ -43,9 +43,9 @@ word_enum!(Activation, "model.activation", {
     Sigmoid => "sigmoid" | "Sigmoid",
 });
 
-const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
-const SELU_GAMMA: f64 = 1.050_700_987_355_480_5;
-const LEAKY_SLOPE: f64 = 0.01;
+pub(super) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+pub(super) const SELU_GAMMA: f64 = 1.050_700_987_355_480_5;
+pub(super) const LEAKY_SLOPE: f64 = 0.01;
 /// The slope that a learnt [`Activation::PRelu`] starts from.
 pub(crate) const PRELU_START: f32 = 0.25;
 

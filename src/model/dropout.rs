@@ -29,24 +29,60 @@ fn threshold(p: f64) -> u32 {
     (p * steps).round().clamp(1.0, steps - 1.0) as u32
 }
 
-/// The mask of `layer` for `rows` rows of `units` units, row-major: 0 with probability `p`, else what keeps the mean 1.
-fn values(key: &DropoutKey, layer: u64, p: f64, rows: usize, units: usize) -> Vec<f32> {
-    let threshold = threshold(p);
+/// What units that stay are multiplied by where each is dropped with probability `p`.
+pub(crate) fn scale_of_kept(p: f64) -> f32 {
+    kept(threshold(p))
+}
+
+fn kept(threshold: u32) -> f32 {
     let steps = 1u32 << BITS;
-    let kept = (f64::from(steps) / f64::from(steps - threshold)) as f32;
-    let stream = Stream::new(key.seed, Purpose::Dropout, &[key.step, layer]);
-    let draws_per_row = units.div_ceil(UNITS_PER_DRAW) as u64;
-    let mut mask = vec![0.0f32; rows * units];
-    let fill = |(row, line): (usize, &mut [f32])| {
-        let first_draw = (key.first_row + row as u64) * draws_per_row;
+    (f64::from(steps) / f64::from(steps - threshold)) as f32
+}
+
+/// The masks of one layer in one step: which units of which row of the whole batch are dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Mask {
+    stream: Stream,
+    first_row: u64,
+    threshold: u32,
+    draws_per_row: u64,
+}
+
+impl Mask {
+    /// The masks of `layer`, which has `units` units, each dropped with probability `p`.
+    pub(crate) fn new(key: &DropoutKey, layer: u64, p: f64, units: usize) -> Self {
+        Self {
+            stream: Stream::new(key.seed, Purpose::Dropout, &[key.step, layer]),
+            first_row: key.first_row,
+            threshold: threshold(p),
+            draws_per_row: units.div_ceil(UNITS_PER_DRAW) as u64,
+        }
+    }
+
+    /// What a unit that stays is multiplied by, which keeps the mean.
+    pub(crate) fn kept(&self) -> f32 {
+        kept(self.threshold)
+    }
+
+    /// Writes `dropped` or `kept` for each unit of row `row` of this call.
+    pub(crate) fn row<T: Copy>(&self, row: usize, line: &mut [T], dropped: T, kept: T) {
+        let first_draw = (self.first_row + row as u64) * self.draws_per_row;
         for (draw, lanes) in line.chunks_mut(UNITS_PER_DRAW).enumerate() {
-            let bits = stream.at(first_draw + draw as u64);
+            let bits = self.stream.at(first_draw + draw as u64);
             for (lane, value) in lanes.iter_mut().enumerate() {
-                let drawn = (bits >> (lane as u32 * BITS)) as u32 & (steps - 1);
-                *value = if drawn < threshold { 0.0 } else { kept };
+                let drawn = (bits >> (lane as u32 * BITS)) as u32 & ((1 << BITS) - 1);
+                *value = if drawn < self.threshold { dropped } else { kept };
             }
         }
-    };
+    }
+}
+
+/// The mask of `layer` for `rows` rows of `units` units, row-major: 0 with probability `p`, else what keeps the mean 1.
+fn values(key: &DropoutKey, layer: u64, p: f64, rows: usize, units: usize) -> Vec<f32> {
+    let drawn = Mask::new(key, layer, p, units);
+    let kept = drawn.kept();
+    let mut mask = vec![0.0f32; rows * units];
+    let fill = |(row, line): (usize, &mut [f32])| drawn.row(row, line, 0.0, kept);
     if mask.len() < PARALLEL_FROM {
         mask.chunks_mut(units.max(1)).enumerate().for_each(fill);
     } else {

@@ -13,14 +13,18 @@
 //! | `input` | [`ModelInput`], a batch of windows |
 //! | `pooling`, `activation`, `dropout`, `basis` | the parts of a block |
 //! | `block` | one block: pooled input to backcast and knots |
+//! | `embedding` | vectors for the categories of static columns, before the network |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `tensors` | weights by their neuralforecast names |
+//! | `host/` | the same network on slices in host memory, for CPU backends |
 
 mod activation;
 mod basis;
 mod block;
 mod config;
 mod dropout;
+mod embedding;
+pub mod host;
 mod input;
 mod nhits;
 mod pooling;
@@ -31,6 +35,7 @@ pub use basis::InterpolationMode;
 pub use block::BlockRecord;
 pub use config::{BlockShape, Checked, NHitsConfig, default_freq_downsample, default_pool_kernels};
 pub use dropout::DropoutKey;
+pub use embedding::{EmbeddingConfig, settle_unknown};
 pub use input::ModelInput;
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;

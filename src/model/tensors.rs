@@ -9,6 +9,7 @@ use super::ModelError;
 use super::activation::{Activation, PRELU_START};
 use super::block::Block;
 use super::config::Checked;
+use super::embedding::EmbeddingConfig;
 use super::nhits::NHits;
 use crate::random::{Purpose, Stream};
 
@@ -62,6 +63,11 @@ impl Checked {
             specs.push(spec(format!("{prefix}.{index}.weight"), &[shape.theta, widths[widths.len() - 1]]));
             specs.push(spec(format!("{prefix}.{index}.bias"), &[shape.theta]));
         }
+        specs.extend(self.embeddings.iter().enumerate().map(|(i, embedding)| TensorSpec {
+            name: EmbeddingConfig::tensor_name(i),
+            shape: vec![embedding.rows(), embedding.dim],
+            same_as: None,
+        }));
         specs
     }
 }
@@ -106,32 +112,20 @@ impl<B: Backend> NHits<B> {
         source: impl Fn(&str) -> Option<(Vec<usize>, Vec<f32>)>,
         device: &B::Device,
     ) -> Result<Self, ModelError> {
-        let mut read: Vec<(TensorSpec, Vec<f32>)> = vec![];
-        for spec in config.tensor_specs() {
-            let name = spec.name.clone();
-            let Some((shape, values)) = source(&name) else {
-                // A file may well hold a shared slope under one name only.
-                if spec.same_as.is_some() {
-                    continue;
-                }
-                return Err(ModelError::MissingTensor { name, expected: spec.shape });
-            };
-            if shape != spec.shape || values.len() != spec.shape.iter().product::<usize>() {
-                return Err(ModelError::TensorShape { name, expected: spec.shape, found: shape, values: values.len() });
-            }
-            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(ModelError::NotFinite { name, at, value: values[at] });
-            }
-            match &spec.same_as {
-                None => read.push((spec, values)),
-                Some(first) => {
-                    if read.iter().any(|(other, slope)| other.name == *first && *slope != values) {
-                        return Err(ModelError::NotTied { first: first.clone(), second: name });
-                    }
-                }
-            }
-        }
-        Ok(Self::assemble(config, read, device))
+        let given: Vec<(TensorSpec, Option<(Vec<usize>, Vec<f32>)>)> = config
+            .tensor_specs()
+            .into_iter()
+            .map(|spec| {
+                let found = source(&spec.name);
+                (spec, found)
+            })
+            .collect();
+        let find = |name: &str| {
+            let (_, found) = given.iter().find(|(spec, _)| spec.name == name)?;
+            found.as_ref().map(|(shape, values)| (&shape[..], &values[..]))
+        };
+        let values = read(config, find)?.into_iter().map(|(spec, values)| (spec, values.to_vec())).collect();
+        Ok(Self::assemble(config, values, device))
     }
 
     /// Builds the network from the values of all its own (not shared) weights, in the order of the specs.
@@ -158,8 +152,12 @@ impl<B: Backend> NHits<B> {
             let output = linears.pop().expect("a block has at least two linear layers");
             Block::new(config, number, linears, output, slope, device)
         });
-        let blocks = blocks.collect();
-        Self { blocks, config: config.clone() }
+        let blocks: Vec<_> = blocks.collect();
+        let embeddings = values.map(|(spec, table)| {
+            let (rows, dim) = (spec.shape[0], spec.shape[1]);
+            Param::from_data(TensorData::new(transposed(&table, rows, dim), [dim, rows]), device)
+        });
+        Self { blocks, embeddings: embeddings.collect(), config: config.clone() }
     }
 
     /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.
@@ -180,14 +178,53 @@ impl<B: Backend> NHits<B> {
                 }
             }
         }
+        weights.extend(self.embeddings.iter().map(Weight::Matrix));
         self.config.tensor_specs().into_iter().zip(weights).collect()
     }
+}
+
+/// The values of all of a network's own (not shared) weights, in the order of the specs, from `source`, which gives shape
+/// and row-major values for a `state_dict` name.
+///
+/// # Errors
+/// As [`NHits::with_tensors`].
+pub(super) fn read<'a>(
+    config: &Checked,
+    source: impl Fn(&str) -> Option<(&'a [usize], &'a [f32])>,
+) -> Result<Vec<(TensorSpec, &'a [f32])>, ModelError> {
+    let mut read: Vec<(TensorSpec, &[f32])> = vec![];
+    for spec in config.tensor_specs() {
+        let name = spec.name.clone();
+        let Some((shape, values)) = source(&name) else {
+            // A file may well hold a shared slope under one name only.
+            if spec.same_as.is_some() {
+                continue;
+            }
+            return Err(ModelError::MissingTensor { name, expected: spec.shape });
+        };
+        if shape != spec.shape || values.len() != spec.shape.iter().product::<usize>() {
+            let found = shape.to_vec();
+            return Err(ModelError::TensorShape { name, expected: spec.shape, found, values: values.len() });
+        }
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(ModelError::NotFinite { name, at, value: values[at] });
+        }
+        match &spec.same_as {
+            None => read.push((spec, values)),
+            Some(first) => {
+                if read.iter().any(|(other, slope)| other.name == *first && *slope != values) {
+                    return Err(ModelError::NotTied { first: first.clone(), second: name });
+                }
+            }
+        }
+    }
+    Ok(read)
 }
 
 /// A weight of a network where it lies.
 #[derive(Debug, Clone, Copy)]
 pub enum Weight<'a, B: Backend> {
-    /// A layer's weight, `[in, out]`: the transpose of what the `state_dict` has.
+    /// A layer's weight, `[in, out]`, or an embedding's table, `[dim, rows]`: the transpose of what the `state_dict` has.
     Matrix(&'a Param<Tensor<B, 2>>),
     /// A bias or a learnt slope.
     Vector(&'a Param<Tensor<B, 1>>),
@@ -264,10 +301,27 @@ pub fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
 /// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());
-    for column in 0..columns {
-        out.extend((0..rows).map(|row| values[row * columns + column]));
-    }
+    transpose_onto(&mut out, values, rows, columns);
     out
+}
+
+/// Adds a row-major `[rows, columns]` matrix as row-major `[columns, rows]` to the end of `out`.
+///
+/// In squares: a column at a time would fetch a cache line for each value.
+pub(super) fn transpose_onto(out: &mut Vec<f32>, values: &[f32], rows: usize, columns: usize) {
+    const SIDE: usize = 16;
+    let start = out.len();
+    out.resize(start + rows * columns, 0.0);
+    let out = &mut out[start..];
+    for first_row in (0..rows).step_by(SIDE) {
+        for first_column in (0..columns).step_by(SIDE) {
+            for row in first_row..(first_row + SIDE).min(rows) {
+                for column in first_column..(first_column + SIDE).min(columns) {
+                    out[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! The settings of a training run, and the checks that make them safe to use.
 
+use burn::tensor::backend::Backend;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::OptimizerKind;
 use super::schedule::{ScheduleConfig, SchedulePer};
 use crate::error::InvalidSetting;
+use crate::model::Checked;
+use crate::model::host::{HostNetwork, in_host_memory};
 
 /// Which weights a run ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +30,50 @@ pub enum OnNan {
     Stop,
     /// The run goes back to the last good weights and on from there with half the learning rate.
     Rollback,
+}
+
+/// What computes a training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainEngine {
+    /// `slices` where the backend's values lie in host memory and the network allows it, else `tensors`.
+    #[default]
+    Auto,
+    /// The network as operations of burn's tensors, with burn's autodiff: any backend.
+    Tensors,
+    /// The network on slices in host memory ([`crate::model::host`]): CPU backends only, no activation `prelu`, no embeddings.
+    Slices,
+}
+
+impl TrainEngine {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Tensors, Self::Slices];
+
+    /// The name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tensors => "tensors",
+            Self::Slices => "slices",
+        }
+    }
+
+    /// Whether steps of `network` on `device` are computed on slices.
+    ///
+    /// # Errors
+    /// When slices were asked for and cannot be had.
+    pub fn on_slices<B: Backend>(self, network: &Checked, device: &B::Device) -> Result<bool, InvalidSetting> {
+        let refused = |why: &str| {
+            Err(InvalidSetting::new("train.engine", "slices", why, "`auto` takes what the backend and network allow"))
+        };
+        let (known, near) = (HostNetwork::new(network).is_some(), in_host_memory::<B>(device));
+        match self {
+            Self::Tensors => Ok(false),
+            Self::Slices if !known => refused("tensors, for a network with activation prelu or embeddings"),
+            Self::Slices if !near => refused("tensors, on a backend that keeps its values on a device"),
+            Self::Auto | Self::Slices => Ok(known && near),
+        }
+    }
 }
 
 /// Settings of the trainer (`[train]` in TOML).
@@ -55,7 +102,8 @@ pub enum OnNan {
 /// | `ema` | none | 0 < ema < 1 | decay of a moving average of the weights, which is validated and kept instead of them |
 /// | `on_nan` | stop | stop, rollback | when a loss is not a number: end with the best weights, or go back and halve the rate |
 /// | `max_seconds` | none | > 0 | ends training after so long |
-/// | `shares` | 2 | 1..=64 | parts that a batch is computed in, side by side; the result depends on them, not on threads |
+/// | `shares` | 2 | 1..=64 | parts that a batch (on slices: its loss) is computed in, side by side; the result depends on them, not on threads |
+/// | `engine` | auto | auto, tensors, slices | what computes a step: tensors of the backend, or slices in host memory, faster on CPUs |
 /// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
 /// | `seed` | 1 | | of weights, window draws and dropout |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,6 +157,8 @@ pub struct TrainConfig {
     pub max_seconds: Option<f64>,
     /// Parts that a batch is computed in.
     pub shares: usize,
+    /// What computes a step.
+    pub engine: TrainEngine,
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
@@ -142,6 +192,7 @@ impl Default for TrainConfig {
             on_nan: OnNan::Stop,
             max_seconds: None,
             shares: 2,
+            engine: TrainEngine::Auto,
             horizon_weight: None,
             seed: 1,
         }

@@ -15,6 +15,7 @@ use super::checkpoint::{Checkpoint, CheckpointError, RunIdentity, RunState, Sect
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::feed::Feed;
+use super::host_steps::HostSteps;
 use super::memory::{Memory, SharedOptimizer};
 use super::optimizer::Rule;
 use super::progress::{Dashboard, Unlogged, Unseen};
@@ -112,7 +113,7 @@ pub struct Plan {
     /// What the user should know.
     pub notices: Vec<String>,
     pub(super) index: Arc<WindowIndex>,
-    val_index: Arc<WindowIndex>,
+    pub(super) val_index: Arc<WindowIndex>,
     pub(super) sampling: Sampling,
     pub(super) scalers: Arc<ColumnScalers>,
     pub(super) target: Arc<Target>,
@@ -401,6 +402,10 @@ impl TrainJob {
         let outcome = Arc::new(Mutex::new(Outcome::<B>::default()));
         let schedule = Schedule::of(&self.config, plan.total_steps, plan.steps_per_epoch);
         let settings = StepSettings { loss: loss.clone(), workers, shares: self.config.shares, seed };
+        let steps = match self.config.engine.on_slices::<B::InnerBackend>(&self.network, device)? {
+            false => None,
+            true => HostSteps::new(&net, rule.memory(), Rule::of(&self.config), settings.clone(), n)?,
+        };
         let mut callbacks = watch.callbacks;
         callbacks.insert(0, watch.dashboard.callback());
         let samples = Samples {
@@ -426,6 +431,7 @@ impl TrainJob {
             identity,
             samples,
             optimizer: rule.clone(),
+            steps: Mutex::new(steps),
             callbacks: Mutex::new(callbacks),
             start: Mutex::new(Some(start)),
             outcome: outcome.clone(),

@@ -17,11 +17,14 @@
 //! | `determinism` | the same steps twice, compared to the bit |
 //! | `average` | the moving average of the weights |
 //! | `view` | looking into a run: weights, gradients, sample forecasts |
-//! | `trainee` | one step: a batch shared by the workers |
+//! | `engine` | what computes a step: the learner's tensors, or slices in host memory |
+//! | `trainee` | one step on tensors: a batch shared by the workers |
+//! | `host_steps`, `rule_on_slices` | one step on slices |
 //! | `optimizer`, `memory`, `schedule`, `clip` | update rules, their moments, learning rates, clipping by the global norm |
 //! | `finder`, `lr_picture` | the search for a learning rate, and its curve drawn |
 //! | `feed` | the window loader as burn wants it |
 //! | `saved` | [`Provenance`] and the bundle of a run |
+//! | `series_use` | what training makes of each series: used, padded, skipped, and why |
 //! | `progress` | progress bar, plain lines, burn's dashboard |
 
 mod average;
@@ -32,9 +35,11 @@ mod clip;
 mod config;
 mod determinism;
 mod diagnosis;
+mod engine;
 mod error;
 mod feed;
 mod finder;
+mod host_steps;
 mod job;
 #[cfg(test)]
 mod leakage;
@@ -42,9 +47,11 @@ mod lr_picture;
 mod memory;
 mod optimizer;
 mod progress;
+mod rule_on_slices;
 mod run;
 mod saved;
 mod schedule;
+mod series_use;
 mod stopping;
 mod strategy;
 mod trainee;
@@ -60,7 +67,7 @@ pub use callbacks::{
 };
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity, RunState, Section};
 pub use clip::{clip_global_norm, global_norm};
-pub use config::{Keep, OnNan, TrainConfig};
+pub use config::{Keep, OnNan, TrainConfig, TrainEngine};
 pub use determinism::Determinism;
 pub use diagnosis::{Check, Facts, diagnose};
 pub use error::TrainError;
@@ -72,5 +79,6 @@ pub use saved::Provenance;
 pub use schedule::{
     CosineRestarts, OneCycle, Plateau, PlateauRules, Schedule, ScheduleConfig, SchedulePer, ScheduleRecord,
 };
+pub use series_use::{SeriesUse, Use, UseCounts};
 pub use stopping::EarlyStopping;
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

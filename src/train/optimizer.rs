@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
+use crate::model::host::in_host_memory;
 
 /// The update rule, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -214,82 +215,13 @@ impl Rule {
         // In the first step the moments are the gradient's own: `1 - b` times it, with nothing to add to.
         let moment = |old: Option<Tensor<B, D>>| old.map_or_else(|| grad.clone(), Tensor::into_data);
         let (mut first, mut second) = (moment(first), moment(second));
-        let exponent = time.min(i32::MAX as usize) as i32;
-        let numbers = AdamNumbers {
-            decayed: (self.weight_decay > 0.0 && self.kind == OptimizerKind::AdamW)
-                .then_some((1.0 - lr * self.weight_decay) as f32),
-            added_decay: (self.weight_decay > 0.0 && self.kind == OptimizerKind::Adam)
-                .then_some(self.weight_decay as f32),
-            beta_1: self.beta_1 as f32,
-            rest_1: (1.0 - self.beta_1) as f32,
-            beta_2: self.beta_2 as f32,
-            rest_2: (1.0 - self.beta_2) as f32,
-            scale_2: (1.0 - self.beta_2.powi(exponent)).sqrt() as f32,
-            epsilon: self.epsilon as f32,
-            rate: (lr / (1.0 - self.beta_1.powi(exponent))) as f32,
-            begun,
-        };
         match (weights.as_mut_slice(), grad.as_mut_slice(), first.as_mut_slice(), second.as_mut_slice()) {
-            (Ok(w), Ok(g), Ok(m), Ok(v)) => numbers.update(w, g, m, v),
+            (Ok(w), Ok(g), Ok(m), Ok(v)) => self.on_slices(lr, time, begun, w, g, m, v),
             _ => unreachable!("`step` sends values of type f32 here only"),
         }
         let tensor = |data: TensorData| Tensor::from_data(data, &device);
         (tensor(weights), Some(RuleState { time, first: Some(tensor(first)), second: Some(tensor(second)) }))
     }
-}
-
-/// The factors of one Adam step.
-struct AdamNumbers {
-    /// What AdamW multiplies the weights by before the step.
-    decayed: Option<f32>,
-    /// How much of the weights Adam adds to the gradient.
-    added_decay: Option<f32>,
-    beta_1: f32,
-    rest_1: f32,
-    beta_2: f32,
-    rest_2: f32,
-    scale_2: f32,
-    epsilon: f32,
-    rate: f32,
-    /// Whether there are moments to go on from.
-    begun: bool,
-}
-
-impl AdamNumbers {
-    fn update(&self, weights: &mut [f32], grads: &mut [f32], first: &mut [f32], second: &mut [f32]) {
-        let n = weights.len();
-        let (grads, first, second) = (&mut grads[..n], &mut first[..n], &mut second[..n]);
-        if let Some(factor) = self.decayed {
-            weights.iter_mut().for_each(|w| *w *= factor);
-        }
-        if let Some(decay) = self.added_decay {
-            grads.iter_mut().zip(&*weights).for_each(|(g, w)| *g += *w * decay);
-        }
-        if !self.begun {
-            for i in 0..n {
-                first[i] = grads[i] * self.rest_1;
-                second[i] = (grads[i] * grads[i]) * self.rest_2;
-            }
-        } else {
-            for i in 0..n {
-                first[i] = first[i] * self.beta_1 + grads[i] * self.rest_1;
-                second[i] = second[i] * self.beta_2 + (grads[i] * grads[i]) * self.rest_2;
-            }
-        }
-        for i in 0..n {
-            let scale = second[i].sqrt() / self.scale_2 + self.epsilon;
-            weights[i] -= (first[i] / scale) * self.rate;
-        }
-    }
-}
-
-/// Whether a backend keeps its values in this process's memory and gives them out without a copy. Found out by trying:
-/// what comes back from a tensor lies where it was put.
-fn in_host_memory<B: Backend>(device: &B::Device) -> bool {
-    let data = TensorData::new(vec![0.0f32; 64], [64]);
-    let Ok(put) = data.as_slice::<f32>().map(<[f32]>::as_ptr) else { return false };
-    let back = Tensor::<B, 1>::from_data(data, device).into_data();
-    back.as_slice::<f32>().is_ok_and(|values| values.as_ptr() == put)
 }
 
 /// The optimizer of a module `M` on backend `B`.

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use burn::data::dataloader::Progress;
 use burn::module::AutodiffModule;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::{
-    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, SupervisedTrainingEventProcessor,
-    TrainLoader, TrainingItem, ValidLoader,
+    EventProcessorTraining, InferenceStep, Interrupter, LearnerEvent, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainingItem, ValidLoader,
 };
 
 use super::TrainError;
@@ -18,10 +17,10 @@ use super::callback::{
     Callback, CheckpointEvent, EpochEvent, Next, RunEnd, RunStart, StepEvent, ValidationEvent, Written,
 };
 use super::checkpoint::{self, CheckpointError, RunIdentity, RunState};
-use super::clip::{clip_global_norm, global_norm, scale};
 use super::config::{Keep, OnNan};
+use super::engine::Engine;
 use super::job::Plan;
-use super::memory::{Memory, SharedOptimizer};
+use super::memory::Memory;
 use super::schedule::{Schedule, ScheduleRecord};
 use super::strategy::{Components, Outcome};
 use super::trainee::{StepOutput, TrainInput, Trainee};
@@ -65,9 +64,8 @@ enum Ended {
     Failed(TrainError),
 }
 
-/// The gradients of one optimizer step and what its batches brought.
+/// What the batches of one optimizer step brought; their gradients are in the engine.
 struct Gathered {
-    grads: GradientsParams,
     output: StepOutput,
     batches: usize,
 }
@@ -85,8 +83,7 @@ pub(super) struct Run<'a, B: AutodiffBackend> {
     pub plan: &'a Plan,
     pub identity: &'a RunIdentity,
     pub samples: &'a Samples,
-    pub learner: &'a mut Learner<Components<B>>,
-    pub optimizer: &'a SharedOptimizer<Trainee<B>, B>,
+    pub engine: Engine<'a, B>,
     pub events: &'a mut SupervisedTrainingEventProcessor<Components<B>>,
     pub interrupter: &'a Interrupter,
     pub callbacks: &'a mut [Box<dyn Callback>],
@@ -179,8 +176,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 && (self.snapshot.is_none() || self.state.step.is_multiple_of(SNAPSHOT_EVERY))
             {
                 self.snapshot = Some(Snapshot {
-                    net: self.learner.model().net,
-                    memory: self.optimizer.memory(),
+                    net: self.engine.net(),
+                    memory: self.engine.memory(),
                     average: self.average.clone(),
                 });
             }
@@ -219,41 +216,30 @@ impl<B: AutodiffBackend> Run<'_, B> {
         &mut self,
         batches: &mut dyn burn::data::dataloader::DataLoaderIterator<TrainInput<B>>,
     ) -> Result<Option<Gathered>, TrainError> {
-        let mut accumulated = GradientsAccumulator::new();
         let (mut output, mut n) = (StepOutput::default(), 0);
-        let mut only = None;
-        let model = self.learner.model();
         while n < self.settings.accumulate {
             let Some(item) = batches.next() else { break };
             n += 1;
             let keep = item.batch.clone();
-            let mut out = self.learner.train_step(item);
-            if !out.item.loss.is_finite() {
-                let window = view::culprit(&model.valid(), &keep, self.samples);
-                let (step, epoch, loss) = (self.state.step + 1, self.epoch(), out.item.loss);
+            let of_batch = self.engine.compute(item);
+            if !of_batch.loss.is_finite() {
+                let window = view::culprit::<B>(&self.engine.net().valid(), &keep, self.samples);
+                let (step, epoch, loss) = (self.state.step + 1, self.epoch(), of_batch.loss);
                 self.skip(n);
                 return Err(TrainError::NonFiniteLoss { step, epoch, loss, window });
             }
-            output.merge(&out.item);
-            if self.settings.accumulate == 1 {
-                only = Some(out.grads);
-            } else {
-                scale::<B, _>(&model, &mut out.grads, out.item.weight);
-                accumulated.accumulate(&model, out.grads);
+            output.merge(&of_batch);
+            if self.settings.accumulate > 1 {
+                self.engine.accumulate(of_batch.weight);
             }
         }
         if n == 0 {
             return Ok(None);
         }
-        let grads = match only {
-            Some(grads) => grads,
-            None => {
-                let mut grads = accumulated.grads();
-                scale::<B, _>(&model, &mut grads, 1.0 / output.weight.max(f64::MIN_POSITIVE));
-                grads
-            }
-        };
-        Ok(Some(Gathered { grads, output, batches: n }))
+        if self.settings.accumulate > 1 {
+            self.engine.finish(1.0 / output.weight.max(f64::MIN_POSITIVE));
+        }
+        Ok(Some(Gathered { output, batches: n }))
     }
 
     /// Moves on by batches that brought no step.
@@ -264,29 +250,25 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// One optimizer step, and what the callbacks want after it.
     fn apply(&mut self, gathered: Gathered) -> Result<Vec<Next>, TrainError> {
-        let Gathered { mut grads, output, batches } = gathered;
+        let Gathered { output, batches } = gathered;
         let step = self.state.step + 1;
         let wanted = self.callbacks.iter().any(|c| c.wants_gradients(step));
-        let model = self.learner.model();
         let norm = if self.settings.gradient_clip > 0.0 {
-            Some(clip_global_norm::<B, _>(&model, &mut grads, self.settings.gradient_clip))
+            Some(self.engine.clip(self.settings.gradient_clip))
         } else {
-            wanted.then(|| global_norm::<B, _>(&model, &grads))
+            wanted.then(|| self.engine.norm())
         };
         if norm.is_some_and(|n| !n.is_finite()) {
             self.skip(batches);
             return Err(TrainError::NonFiniteGradient { step, epoch: self.epoch() });
         }
-        let shown = wanted.then(|| view::gradients(&model.net, &grads));
-        drop(model);
-        self.learner.lr_step();
-        self.learner.optimizer_step(grads);
+        let shown = wanted.then(|| self.engine.named_gradients());
+        self.state.lr = self.engine.update();
         if let Some(average) = &mut self.average {
-            average.follow(&self.learner.model().net, step);
+            average.follow(&self.engine.net(), step);
         }
         self.skip(batches);
         self.state.step = step;
-        self.state.lr = self.learner.lr_current();
         self.state.epoch_so_far.merge(&output);
         self.events.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
             output,
@@ -295,7 +277,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             Some(step),
             Some(self.state.lr),
         )));
-        let network = View { net: &|| self.learner.model().net.valid(), samples: self.samples };
+        let network = View { net: &|| self.engine.net().valid(), samples: self.samples };
         let event = StepEvent {
             step,
             epoch: self.state.position.epoch as usize + 1,
@@ -321,10 +303,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             self.state.lr_factor,
             self.state.rollbacks
         );
-        let mut trainee = self.learner.model();
-        trainee.net = snapshot.net.clone();
-        self.learner.load_model(burn::module::Module::<B>::into_record(trainee));
-        self.optimizer.remember(snapshot.memory.clone());
+        self.engine.load(snapshot.net.clone(), snapshot.memory.clone());
         self.average = snapshot.average.clone();
         self.load_rate();
         Ok(())
@@ -333,24 +312,21 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Tells the schedule where it is.
     pub fn load_rate(&mut self) {
         let factor = self.state.lr_factor * self.state.plateau.factor;
-        self.learner.load_scheduler(ScheduleRecord { next: self.state.step, factor });
+        self.engine.load_rate(ScheduleRecord { next: self.state.step, factor });
     }
 
     /// The network that is validated and kept: the average, where there is one.
     fn current(&self) -> NHits<B::InnerBackend> {
         match &self.average {
             Some(average) => average.net.clone(),
-            None => self.learner.model().net.valid(),
+            None => self.engine.net().valid(),
         }
     }
 
     /// Loss and errors over all validation windows.
     fn validate(&mut self, loader: &ValidLoader<Components<B>>) -> StepOutput {
         let epoch = self.epoch();
-        let mut model = self.learner.model().valid();
-        if let Some(average) = &self.average {
-            model.net = average.net.clone();
-        }
+        let model = self.engine.validated(self.current());
         let mut total = StepOutput::default();
         for (i, batch) in loader.iter().enumerate() {
             let output = model.step(batch);
@@ -512,8 +488,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Writes a checkpoint and tells everyone.
     fn save(&mut self, path: &Path) {
         let began = Instant::now();
-        let model = self.learner.model().net.valid();
-        let memory = self.optimizer.memory();
+        let model = self.engine.net().valid();
+        let memory = self.engine.memory();
         let mut state = self.state.clone();
         state.seconds += self.began.elapsed().as_secs_f64();
         let best = self.best.as_ref().filter(|_| self.settings.keep == Keep::Best);

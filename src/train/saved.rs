@@ -3,8 +3,11 @@
 use burn::tensor::backend::Backend;
 
 use super::job::{Plan, TrainJob, Trained};
-use crate::bundle::{Bundle, ColumnNames, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, TrainingSummary};
+use crate::bundle::{
+    Bundle, CATEGORIES_FORMAT, Categories, ColumnNames, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, TrainingSummary,
+};
 use crate::data::{Column, DataConfig};
+use crate::model::settle_unknown;
 
 /// What a bundle records that the run itself does not know.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,7 +33,7 @@ impl<B: Backend> Trained<B> {
         let panel = &job.panel;
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let mut manifest = Manifest {
-            format_version: PLAIN_FORMAT,
+            format_version: if panel.stat_cat.is_empty() { PLAIN_FORMAT } else { CATEGORIES_FORMAT },
             program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
             model: (*job.network).clone(),
             loss: job.loss.clone(),
@@ -46,6 +49,11 @@ impl<B: Backend> Trained<B> {
                 hist_exog: names(&panel.hist_exog),
                 futr_exog: names(&panel.futr_exog),
                 stat_exog: panel.stat_exog.iter().map(|c| c.name.clone()).collect(),
+                stat_cat: panel
+                    .stat_cat
+                    .iter()
+                    .map(|c| Categories { name: c.name.clone(), levels: c.levels.clone() })
+                    .collect(),
             },
             season: panel.freq.season(),
             training: Some(TrainingSummary {
@@ -70,8 +78,10 @@ impl<B: Backend> Trained<B> {
             features: job.features.clone(),
         };
         if manifest.makes_columns() {
-            manifest.format_version = MADE_FORMAT;
+            manifest.format_version = manifest.format_version.max(MADE_FORMAT);
         }
-        Bundle { manifest, weights: self.net.tensors(), series: Some(self.series.clone()) }
+        let mut weights = self.net.tensors();
+        settle_unknown(&mut weights, &job.network.embeddings);
+        Bundle { manifest, weights, series: Some(self.series.clone()) }
     }
 }

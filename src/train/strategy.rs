@@ -17,6 +17,8 @@ use super::TrainError;
 use super::average::Average;
 use super::callback::Callback;
 use super::checkpoint::{RunIdentity, RunState};
+use super::engine::Engine;
+use super::host_steps::HostSteps;
 use super::job::Plan;
 use super::memory::SharedOptimizer;
 use super::run::{LoopPlan, Run, Snapshot};
@@ -63,6 +65,8 @@ pub(super) struct WatchedLoop<B: AutodiffBackend> {
     pub identity: RunIdentity,
     pub samples: Samples,
     pub optimizer: SharedOptimizer<Trainee<B>, B>,
+    /// The network on slices, where it is trained so.
+    pub steps: Mutex<Option<HostSteps>>,
     pub callbacks: Mutex<Vec<Box<dyn Callback>>>,
     pub start: Mutex<Option<Start<B>>>,
     pub outcome: Arc<Mutex<Outcome<B>>>,
@@ -82,6 +86,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Start { state, best, average, snapshot } =
             start.unwrap_or_else(|| Start { state: RunState::new(), best: None, average: None, snapshot: None });
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A poisoned lock only means that a dashboard thread died; the data is whole after each change.
         let outcome = |change: &mut dyn FnMut(&mut Outcome<B>)| {
             change(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner));
@@ -91,8 +96,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for WatchedLo
             plan: &self.plan,
             identity: &self.identity,
             samples: &self.samples,
-            learner: &mut learner,
-            optimizer: &self.optimizer,
+            engine: Engine::new(&mut learner, &self.optimizer, steps),
             events: &mut events,
             interrupter: &components.interrupter,
             callbacks: &mut callbacks,

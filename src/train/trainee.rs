@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::host_steps::InputValues;
 use crate::loss::Loss;
-use crate::model::{DropoutKey, NHits};
+use crate::model::host::HostForecaster;
+use crate::model::{DropoutKey, NHits, to_host};
 use crate::window::WindowBatch;
 use crate::workers::{Workers, split_evenly};
 
@@ -53,6 +55,20 @@ impl StepOutput {
     /// Root mean squared error, on the scale of the per-series scaler.
     pub fn rmse(&self) -> f64 {
         self.mse.sqrt()
+    }
+
+    /// Adds a part of a batch, whose loss was divided by the weight of the whole batch; see [`StepOutput::finish_parts`].
+    pub(super) fn add_part(&mut self, part: &StepOutput) {
+        self.loss += part.loss;
+        self.mae += part.mae * part.observed as f64;
+        self.mse += part.mse * part.observed as f64;
+        self.observed += part.observed;
+    }
+
+    /// Makes the sums over all parts of a batch means.
+    pub(super) fn finish_parts(&mut self) {
+        self.mae /= self.observed.max(1) as f64;
+        self.mse /= self.observed.max(1) as f64;
     }
 
     /// Adds another batch: losses and errors become weighted means.
@@ -188,13 +204,16 @@ pub struct StepSettings {
 pub struct Trainee<B: Backend> {
     /// The network.
     pub net: NHits<B>,
+    /// The same network on slices, where a backend's values lie in host memory: what validation runs.
+    #[module(skip)]
+    pub(super) host: Option<Arc<HostForecaster>>,
     #[module(skip)]
     settings: StepSettings,
 }
 
 impl StepSettings {
     /// The parts of a batch of `windows` windows.
-    fn parts(&self, windows: usize) -> usize {
+    pub(super) fn parts(&self, windows: usize) -> usize {
         self.shares.min(windows / MIN_WINDOWS_PER_SHARE).max(1)
     }
 }
@@ -202,7 +221,7 @@ impl StepSettings {
 impl<B: Backend> Trainee<B> {
     /// Puts a network and its settings together.
     pub fn new(net: NHits<B>, settings: StepSettings) -> Self {
-        Self { net, settings }
+        Self { net, host: None, settings }
     }
 }
 
@@ -253,19 +272,14 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
         let mut only = None;
         let single = results.len() == 1;
         for (grads, output) in results {
-            // Each share's loss was divided by the whole batch's weight: the shares add up.
-            total.loss += output.loss;
-            total.mae += output.mae * output.observed as f64;
-            total.mse += output.mse * output.observed as f64;
-            total.observed += output.observed;
+            total.add_part(&output);
             if single {
                 only = Some(grads);
             } else {
                 accumulator.accumulate(&self.net, grads);
             }
         }
-        total.mae /= total.observed.max(1) as f64;
-        total.mse /= total.observed.max(1) as f64;
+        total.finish_parts();
         TrainOutput { grads: only.unwrap_or_else(|| accumulator.grads()), item: total }
     }
 }
@@ -284,8 +298,16 @@ impl<B: Backend> InferenceStep for Trainee<B> {
             .into_iter()
             .map(|rows| (self.net.clone(), batch.rows(rows.start, rows.end)))
             .collect();
+        let host = self.host.clone();
         let work = move |_: usize, (net, batch): (NHits<B>, WindowBatch<B>)| {
-            let y_hat = net.forward(&batch.input);
+            let y_hat = match &host {
+                None => net.forward(&batch.input),
+                Some(host) => {
+                    let values = host.forecast(&InputValues::of(&batch).slices());
+                    let shape = [batch.n_windows(), net.config().horizon, net.config().outputs];
+                    Tensor::from_data(TensorData::new(values, shape), &batch.target.device())
+                }
+            };
             let (mae, mse, observed) = errors(&loss, &batch, y_hat.clone());
             let weight = loss.weight(&batch.host.target_mask);
             let n = batch.n_windows();
@@ -295,9 +317,9 @@ impl<B: Backend> InferenceStep for Trainee<B> {
             let device = batch.target.device();
             let [_, horizon, outputs] = y_hat.dims();
             let input = batch.input.insample_y.dims()[1];
-            let y_hat = TensorData::new(undone(host_values(y_hat)), [n, horizon, outputs]);
+            let y_hat = TensorData::new(undone(to_host(y_hat)), [n, horizon, outputs]);
             let target = TensorData::new(undone(batch.host.target.clone()), [n, horizon]);
-            let insample = TensorData::new(undone(host_values(batch.input.insample_y.clone())), [n, input]);
+            let insample = TensorData::new(undone(to_host(batch.input.insample_y.clone())), [n, input]);
             let sum = loss.sum(
                 Tensor::<B, 2>::from_data(target, &device),
                 Tensor::<B, 3>::from_data(y_hat, &device),
@@ -316,17 +338,16 @@ impl<B: Backend> InferenceStep for Trainee<B> {
     }
 }
 
-/// The values of a tensor on the host, row-major.
-fn host_values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().into_vec().expect("the data was converted to f32 just now")
-}
-
 /// Mean absolute and mean squared error of the point forecast over observed targets with the window scaler undone, and
 /// the number of targets.
-fn errors<B: Backend, T: Backend>(loss: &Loss, batch: &WindowBatch<T>, y_hat: Tensor<B, 3>) -> (f64, f64, usize) {
+pub(super) fn errors<B: Backend, T: Backend>(
+    loss: &Loss,
+    batch: &WindowBatch<T>,
+    y_hat: Tensor<B, 3>,
+) -> (f64, f64, usize) {
     let outputs = y_hat.dims()[2];
     let (point, host) = (loss.config().point_output(), &batch.host);
-    let y_hat: Vec<f32> = host_values(y_hat).into_iter().skip(point).step_by(outputs.max(1)).collect();
+    let y_hat: Vec<f32> = to_host(y_hat).into_iter().skip(point).step_by(outputs.max(1)).collect();
     let (y_hat, y) = (host.invert_window(&y_hat), host.invert_window(&host.target));
     let (mut absolute, mut squared, mut observed) = (0.0, 0.0, 0);
     for ((forecast, target), mask) in y_hat.iter().zip(&y).zip(&host.target_mask) {

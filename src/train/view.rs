@@ -90,11 +90,10 @@ pub(super) fn gradients<B: AutodiffBackend>(net: &NHits<B>, grads: &GradientsPar
 
 /// The window of a batch whose forecast is not finite, or else the one whose values are largest, in words.
 pub(super) fn culprit<B: AutodiffBackend>(
-    net: &Trainee<B::InnerBackend>,
+    net: &NHits<B::InnerBackend>,
     batch: &WindowBatch<B>,
     samples: &Samples,
 ) -> Option<String> {
-    let net = &net.net;
     let input = batch.input.inner();
     let y_hat = to_host(net.forward(&input));
     let n = batch.n_windows();

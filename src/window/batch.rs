@@ -102,16 +102,31 @@ impl HostBatch {
             },
             target: matrix(self.target.clone(), horizon),
             target_mask: matrix(self.target_mask.clone(), horizon),
-            host: HostSide {
-                windows: self.windows,
-                target: self.target,
-                target_mask: self.target_mask,
-                shift: self.statistics.iter().map(|by| by.shift as f32).collect(),
-                scale: self.statistics.iter().map(|by| by.scale as f32).collect(),
-                statistics: self.statistics,
-                scaler: self.scaler,
-            },
+            host: host_side(self.windows, self.target, self.target_mask, self.statistics, self.scaler),
         }
+    }
+
+    /// What the host needs to know of the batch, without the input.
+    pub fn into_host(self) -> HostSide {
+        host_side(self.windows, self.target, self.target_mask, self.statistics, self.scaler)
+    }
+}
+
+fn host_side(
+    windows: Vec<Window>,
+    target: Vec<f32>,
+    target_mask: Vec<f32>,
+    statistics: Vec<WindowStatistics>,
+    scaler: WindowScaler,
+) -> HostSide {
+    HostSide {
+        windows,
+        target,
+        target_mask,
+        shift: statistics.iter().map(|by| by.shift as f32).collect(),
+        scale: statistics.iter().map(|by| by.scale as f32).collect(),
+        statistics,
+        scaler,
     }
 }
 

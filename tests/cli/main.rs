@@ -2,11 +2,15 @@
 
 mod bad_inputs;
 mod bundles;
+mod categories;
 mod commands;
+mod data_files;
 mod features;
 mod forecasting;
+mod hard_data;
 mod leakage;
 mod learning_rates;
+mod memory;
 mod models;
 mod resuming;
 mod stopping;

@@ -1,0 +1,265 @@
+//! Matrix products of slices by the `gemm` crate, on the calling thread.
+
+/// A matrix in a slice: `rows` by `columns`, any step from one row or column to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    /// From one row to the next.
+    row_step: usize,
+    /// From one column to the next.
+    column_step: usize,
+}
+
+/// A row-major matrix in a slice that is written; rows may be further apart than they are long.
+#[derive(Debug)]
+pub struct MatrixMut<'a> {
+    values: &'a mut [f32],
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+}
+
+/// Whether a slice of `len` values holds every element of such a matrix.
+fn fits(len: usize, rows: usize, columns: usize, row_step: usize, column_step: usize) -> bool {
+    rows == 0 || columns == 0 || (rows - 1) * row_step + (columns - 1) * column_step < len
+}
+
+impl<'a> Matrix<'a> {
+    /// Row-major values.
+    ///
+    /// # Panics
+    /// When there are not `rows * columns` values.
+    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
+        Self { values, rows, columns, row_step: columns, column_step: 1 }
+    }
+
+    /// The matrix with rows and columns exchanged; nothing moves.
+    pub fn transposed(self) -> Self {
+        let Self { values, rows, columns, row_step, column_step } = self;
+        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step }
+    }
+
+    /// The columns from `first` on, `n` of them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn columns(self, first: usize, n: usize) -> Self {
+        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
+        let skip = (first * self.column_step).min(self.values.len());
+        Self { values: &self.values[skip..], columns: n, ..self }
+    }
+}
+
+impl<'a> MatrixMut<'a> {
+    /// Row-major values.
+    ///
+    /// # Panics
+    /// When there are not `rows * columns` values.
+    pub fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
+        Self { values, rows, columns, row_step: columns }
+    }
+
+    /// The columns from `first` on, `n` of them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn columns(self, first: usize, n: usize) -> Self {
+        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
+        let skip = first.min(self.values.len());
+        Self { values: &mut self.values[skip..], columns: n, ..self }
+    }
+}
+
+/// Results with fewer columns, whose factors lie with their sums side by side, are computed here: the crate takes another
+/// way for the smallest of them, and whether a result is one of those would depend on how its rows were split.
+const FEW_COLUMNS: usize = 17;
+/// For results of at most so many columns ...
+const NARROW: usize = 64;
+/// ... sums are taken in parts of so many terms, as the crate does where a result has few rows as well.
+const TERMS: usize = 512;
+
+/// `c = a b`, or `c += a b` with `add`.
+///
+/// Each element is summed in an order that does not depend on the number of rows, so splitting the rows of the result
+/// over threads, in parts of 16 or more, changes no bit.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn product(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    let c_shape = (c.rows, c.columns);
+    assert!(b.rows == k && c_shape == (m, n), "[{m}, {k}] x [{}, {n}] -> {c_shape:?}", b.rows);
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(
+        fits(a.values.len(), m, k, a.row_step, a.column_step)
+            && fits(b.values.len(), k, n, b.row_step, b.column_step)
+            && fits(c.values.len(), m, n, c.row_step, 1)
+    );
+    if n < FEW_COLUMNS && a.column_step == 1 && b.row_step == 1 {
+        return dots(a, b, c, add);
+    }
+    let terms = if n <= NARROW { TERMS } else { k.max(1) };
+    for first in (0..k.max(1)).step_by(terms) {
+        let (count, add) = (terms.min(k - first), add || first > 0);
+        // SAFETY: the assertion above holds every element of the three matrices inside its slice, the terms `first..first
+        // + count` are some of the `k`, and a shared slice cannot overlap the exclusive one that is written.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                count,
+                c.values.as_mut_ptr(),
+                1,
+                c.row_step as isize,
+                add,
+                a.values.as_ptr().add(first * a.column_step),
+                a.column_step as isize,
+                a.row_step as isize,
+                b.values.as_ptr().add(first * b.row_step),
+                b.column_step as isize,
+                b.row_step as isize,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
+}
+
+/// The product where rows of `a` and columns of `b` lie in one piece each.
+fn dots(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
+    let k = a.columns;
+    for i in 0..a.rows {
+        let row = &a.values[i * a.row_step..][..k];
+        for j in 0..b.columns {
+            let sum = dot(row, &b.values[j * b.column_step..][..k]);
+            let to = &mut c.values[i * c.row_step + j];
+            *to = if add { *to + sum } else { sum };
+        }
+    }
+}
+
+/// The sum of products, in eight sums side by side.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    let mut sums = [0.0f32; 8];
+    for (a, b) in a.zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, Stream};
+
+    fn values(n: usize, key: u64) -> Vec<f32> {
+        let mut stream = Stream::new(3, Purpose::Synthetic, &[key]);
+        (0..n).map(|_| stream.normal() as f32).collect()
+    }
+
+    #[test]
+    fn it_is_the_sum_of_products() {
+        for (m, k, n) in [(1, 1, 1), (1, 40, 17), (3, 5, 2), (17, 33, 9), (64, 100, 70), (4, 0, 3)] {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            for add in [false, true] {
+                let before = values(m * n, 3);
+                let mut c = before.clone();
+                product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut c, m, n), add);
+                for i in 0..m {
+                    for j in 0..n {
+                        let sum: f64 = (0..k).map(|t| f64::from(a[i * k + t]) * f64::from(b[t * n + j])).sum();
+                        let want = sum + if add { f64::from(before[i * n + j]) } else { 0.0 };
+                        assert!((f64::from(c[i * n + j]) - want).abs() < 1e-4, "{m} {k} {n} {add}: {i} {j}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transposed_and_cut_matrices_are_read_and_written_where_they_lie() {
+        let (m, k, n) = (13, 21, 11);
+        let (a, b) = (values(m * k, 1), values(k * n, 2));
+        let mut whole = vec![0.0; m * n];
+        product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut whole, m, n), false);
+        // The same product from the transposed matrices, transposed: c^T = b^T a^T.
+        let mut turned = vec![0.0; n * m];
+        let (at, bt) = (Matrix::new(&a, m, k).transposed(), Matrix::new(&b, k, n).transposed());
+        product(bt, at, MatrixMut::new(&mut turned, n, m), false);
+        let mut part = vec![7.0; m * n];
+        let (first, count) = (4, 5);
+        product(
+            Matrix::new(&a, m, k),
+            Matrix::new(&b, k, n).columns(first, count),
+            MatrixMut::new(&mut part, m, n).columns(first, count),
+            false,
+        );
+        for i in 0..m {
+            for j in 0..n {
+                assert!((whole[i * n + j] - turned[j * m + i]).abs() < 1e-5);
+                let inside = (first..first + count).contains(&j);
+                assert_eq!(part[i * n + j], if inside { whole[i * n + j] } else { 7.0 });
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_rows_has_the_bits_of_the_whole() {
+        let sizes = [(257, 480, 512), (96, 256, 40), (1024, 64, 33), (300, 1500, 20), (200, 700, 3), (90, 2, 5)];
+        for (m, k, n) in sizes.into_iter().chain((1..20).map(|n| (200, 31, n))) {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            let mut whole = vec![0.0; m * n];
+            product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut whole, m, n), false);
+            for rows in [16, 24, 40, 128] {
+                let mut parts = vec![0.0; m * n];
+                for (a, c) in a.chunks(rows * k).zip(parts.chunks_mut(rows * n)) {
+                    let r = a.len() / k;
+                    product(Matrix::new(a, r, k), Matrix::new(&b, k, n), MatrixMut::new(c, r, n), false);
+                }
+                let done = m / rows * rows * n;
+                assert!(whole[..done] == parts[..done], "{m} {k} {n} in parts of {rows}");
+            }
+            // As on the way back: the right matrix is read by columns.
+            let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
+            let mut whole = vec![0.0; m * n];
+            let turned = Matrix::new(&bt, n, k).transposed();
+            product(Matrix::new(&a, m, k), turned, MatrixMut::new(&mut whole, m, n), false);
+            for rows in [16, 24, 40, 128] {
+                let mut parts = vec![0.0; m * n];
+                for (a, c) in a.chunks(rows * k).zip(parts.chunks_mut(rows * n)).filter(|(a, _)| a.len() >= 16 * k) {
+                    let r = a.len() / k;
+                    product(Matrix::new(a, r, k), turned, MatrixMut::new(c, r, n), false);
+                }
+                let done = m / rows * rows * n;
+                assert!(whole[..done] == parts[..done], "back {m} {k} {n} in parts of {rows}");
+            }
+            // As in a gradient: the left matrix is read by columns.
+            let mut whole = vec![0.0; k * n];
+            let g = values(m * n, 4);
+            let turned = Matrix::new(&a, m, k).transposed();
+            product(turned, Matrix::new(&g, m, n), MatrixMut::new(&mut whole, k, n), false);
+            for rows in [16, 24, 40] {
+                let mut parts = vec![0.0; k * n];
+                for (i, c) in parts.chunks_mut(rows * n).enumerate() {
+                    let r = c.len() / n;
+                    let a = Matrix::new(&a, m, k).columns(i * rows, r).transposed();
+                    product(a, Matrix::new(&g, m, n), MatrixMut::new(c, r, n), false);
+                }
+                let done = k / rows * rows * n;
+                assert!(whole[..done] == parts[..done], "gradient {m} {k} {n} in parts of {rows}");
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! From the gradient of the forecast to that of every weight.
+//!
+//! Block by block from the last to the first: first the gradients of the layers' values, window by window, then those of
+//! the weights, each a product over the whole batch. So no gradient is added up over parts of a batch, and each sum is
+//! taken in the same order for any number of threads.
+
+use rayon::ThreadPool;
+
+use super::super::PoolingMode;
+use super::super::dropout::scale_of_kept;
+use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take};
+use super::input::unpool;
+use super::layout::{BlockPlan, HostNetwork};
+use super::units::{column_sums, slopes};
+use crate::kernel::{Matrix, MatrixMut, product};
+
+/// Buffers of the way back, one row per window.
+#[derive(Debug, Default)]
+pub(super) struct Back {
+    /// Gradient of what a block leaves of the input, `[B, L]`.
+    residual: Vec<f32>,
+    /// Gradients of the block's layers before activation; the last one's are those of theta.
+    layers: Vec<Vec<f32>>,
+    /// Gradient of the knots, `[B, Q * knots]`.
+    knots: Vec<f32>,
+    /// Gradient of the pooled target, `[B, pooled]`.
+    pooled: Vec<f32>,
+}
+
+/// The buffers of some windows.
+struct Rows<'a> {
+    residual: &'a mut [f32],
+    layers: Vec<&'a mut [f32]>,
+    knots: &'a mut [f32],
+    pooled: &'a mut [f32],
+}
+
+/// Where the columns of the last layer begin that this block needs: the last block gives no backcast.
+fn first_column(network: &HostNetwork, number: usize) -> usize {
+    if number + 1 == network.blocks.len() { network.config.input_size } else { 0 }
+}
+
+impl Pass {
+    /// Writes the gradients of all weights, laid out as they, for the gradient `forecast` `[B, Q * H]` (quantile-major) of
+    /// the forecast that [`Pass::forward`] gave last.
+    ///
+    /// # Panics
+    /// When the lengths are not those of the network and the batch.
+    pub fn backward(
+        &mut self,
+        network: &HostNetwork,
+        weights: &[f32],
+        forecast: &[f32],
+        gradients: &mut [f32],
+        pool: &ThreadPool,
+    ) {
+        let config = &network.config;
+        assert_eq!(weights.len(), network.n_weights(), "weights");
+        assert_eq!(gradients.len(), network.n_weights(), "gradients");
+        assert_eq!(forecast.len(), self.n * config.horizon * config.outputs, "the forecast's gradient");
+        let n = self.n;
+        let mut back = std::mem::take(&mut self.back);
+        fit(&mut back.residual, n * config.input_size);
+        back.residual.fill(0.0);
+        let mut gradients = gradients;
+        for number in (0..network.blocks.len()).rev() {
+            let block = &network.blocks[number];
+            let tape = &self.tapes[number];
+            values(network, number, weights, forecast, tape, &self.mask, n, &mut back, pool);
+            let (rest, these) = gradients.split_at_mut(block.layers[0].weight.start);
+            weight_gradients(block, first_column(network, number), tape, &back.layers, n, these, pool);
+            gradients = rest;
+        }
+        self.back = back;
+    }
+}
+
+/// Gradients of the values of block `number`.
+#[allow(clippy::too_many_arguments)]
+fn values(
+    network: &HostNetwork,
+    number: usize,
+    weights: &[f32],
+    forecast: &[f32],
+    tape: &Tape,
+    mask: &[f32],
+    n: usize,
+    back: &mut Back,
+    pool: &ThreadPool,
+) {
+    let (config, block) = (&network.config, &network.blocks[number]);
+    let skip = first_column(network, number);
+    let widths: Vec<usize> = block
+        .layers
+        .iter()
+        .enumerate()
+        .map(|(i, layer)| if i + 1 == block.layers.len() { layer.outputs - skip } else { layer.outputs })
+        .collect();
+    let n_knots = block.shape.knots * config.outputs;
+    if back.layers.len() < widths.len() {
+        back.layers.resize_with(widths.len(), Vec::new);
+    }
+    back.layers.iter_mut().zip(&widths).for_each(|(buffer, width)| fit(buffer, n * width));
+    fit(&mut back.knots, n * n_knots);
+    fit(&mut back.pooled, n * block.pooled);
+    let mut layers: Vec<&mut [f32]> = back.layers.iter_mut().map(|l| &mut l[..]).collect();
+    let (mut residual, mut knots, mut pooled) = (&mut back.residual[..], &mut back.knots[..], &mut back.pooled[..]);
+    let mut first = 0;
+    let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for rows in row_parts(n, pool.current_num_threads()) {
+        let buffers = Rows {
+            residual: take(&mut residual, rows * config.input_size),
+            layers: layers.iter_mut().zip(&widths).map(|(l, width)| take(l, rows * width)).collect(),
+            knots: take(&mut knots, rows * n_knots),
+            pooled: take(&mut pooled, rows * block.pooled),
+        };
+        let from = first;
+        tasks.push(Box::new(move || {
+            value_rows(network, number, weights, forecast, tape, mask, from, rows, buffers);
+        }));
+        first += rows;
+    }
+    side_by_side(pool, tasks);
+}
+
+/// Gradients of the values of block `number` for the windows from `first` on, as many as `rows`.
+#[allow(clippy::too_many_arguments)]
+fn value_rows(
+    network: &HostNetwork,
+    number: usize,
+    weights: &[f32],
+    forecast: &[f32],
+    tape: &Tape,
+    mask: &[f32],
+    first: usize,
+    rows: usize,
+    buffers: Rows,
+) {
+    let (config, block) = (&network.config, &network.blocks[number]);
+    let (steps, horizon) = (config.input_size, config.horizon);
+    let Rows { residual, mut layers, knots, pooled } = buffers;
+    let skip = first_column(network, number);
+    let per_window = horizon * config.outputs;
+    let forecast = &forecast[first * per_window..(first + rows) * per_window];
+    let lines = rows * config.outputs;
+    match &block.basis {
+        None => knots.copy_from_slice(forecast),
+        Some(basis) => product(
+            Matrix::new(forecast, lines, horizon),
+            Matrix::new(basis, block.shape.knots, horizon).transposed(),
+            MatrixMut::new(knots, lines, block.shape.knots),
+            false,
+        ),
+    }
+    let output = block.layers.len() - 1;
+    if skip > 0 {
+        layers[output].copy_from_slice(knots);
+    } else {
+        let mask = &mask[first * steps..(first + rows) * steps];
+        residual.iter_mut().zip(mask).for_each(|(r, m)| *r *= m);
+        let (width, n_knots) = (block.layers[output].outputs, block.shape.knots * config.outputs);
+        for (row, theta) in layers[output].chunks_exact_mut(width).enumerate() {
+            let (backcast, at_knots) = theta.split_at_mut(steps);
+            let left = &residual[row * steps..(row + 1) * steps];
+            backcast.iter_mut().zip(left).for_each(|(b, r)| *b = -r);
+            at_knots.copy_from_slice(&knots[row * n_knots..(row + 1) * n_knots]);
+        }
+    }
+    for i in (0..output).rev() {
+        let layer = &block.layers[i + 1];
+        let skipped = if i + 1 == output { skip } else { 0 };
+        let (to, from) = layers.split_at_mut(i + 1);
+        let units = layer.inputs;
+        let kept = layer.outputs - skipped;
+        product(
+            Matrix::new(from[0], rows, kept),
+            Matrix::new(&weights[layer.weight.clone()], units, layer.outputs).columns(skipped, kept).transposed(),
+            MatrixMut::new(to[i], rows, units),
+            false,
+        );
+        if i > 0 {
+            let part = first * units..(first + rows) * units;
+            let y = &tape.hidden[i][part.clone()];
+            through(config, y, tape.dropped[i].get(part), to[i]);
+        }
+    }
+    if number > 0 {
+        let layer = &block.layers[0];
+        // Only the gradient to the pooled target is read: its rows of the weight come first.
+        let weight = &weights[layer.weight.start..layer.weight.start + block.pooled * layer.outputs];
+        product(
+            Matrix::new(layers[0], rows, layer.outputs),
+            Matrix::new(weight, block.pooled, layer.outputs).transposed(),
+            MatrixMut::new(pooled, rows, block.pooled),
+            false,
+        );
+        let chosen = config.pooling_mode == PoolingMode::Max && block.shape.pool_kernel > 1;
+        for (row, (g, to)) in pooled.chunks_exact(block.pooled).zip(residual.chunks_exact_mut(steps)).enumerate() {
+            let at = (first + row) * block.pooled;
+            let at = if chosen { &tape.at[at..at + block.pooled] } else { &[] };
+            unpool(config.pooling_mode, block.shape.pool_kernel, g, at, to);
+        }
+    }
+}
+
+/// The gradient `g` of a layer's values back through dropout and activation; `y` are the values after both.
+fn through(config: &super::super::Checked, y: &[f32], dropped: Option<&[u8]>, g: &mut [f32]) {
+    match dropped.filter(|_| config.dropout > 0.0) {
+        None => slopes(config.activation, y, g),
+        Some(dropped) => {
+            let kept = scale_of_kept(config.dropout);
+            let mut values = [0.0f32; 64];
+            for ((y, dropped), g) in y.chunks(64).zip(dropped.chunks(64)).zip(g.chunks_mut(64)) {
+                let values = &mut values[..y.len()];
+                // The slopes are told by the values before dropout.
+                values.iter_mut().zip(y).for_each(|(v, y)| *v = y / kept);
+                g.iter_mut().zip(dropped).for_each(|(g, d)| *g *= if *d == 0 { kept } else { 0.0 });
+                slopes(config.activation, values, g);
+            }
+        }
+    }
+}
+
+/// Gradients of a block's weights, `gradients`, from those of its layers' values.
+fn weight_gradients(
+    block: &BlockPlan,
+    skip: usize,
+    tape: &Tape,
+    values: &[Vec<f32>],
+    n: usize,
+    gradients: &mut [f32],
+    pool: &ThreadPool,
+) {
+    let mut rest = gradients;
+    let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for (i, layer) in block.layers.iter().enumerate() {
+        let skipped = if i + 1 == block.layers.len() { skip } else { 0 };
+        let width = layer.outputs - skipped;
+        let x: &[f32] = if i == 0 { &tape.x } else { &tape.hidden[i - 1] };
+        let (x, g) = (&x[..n * layer.inputs], &values[i][..n * width]);
+        let mut weight = take(&mut rest, layer.inputs * layer.outputs);
+        let bias = take(&mut rest, layer.outputs);
+        let mut first = 0;
+        for rows in row_parts(layer.inputs, pool.current_num_threads()) {
+            let (from, to) = (first, take(&mut weight, rows * layer.outputs));
+            first += rows;
+            tasks.push(Box::new(move || {
+                // What no one reads has no gradient; an update may have left something there.
+                to.chunks_exact_mut(layer.outputs).for_each(|row| row[..skipped].fill(0.0));
+                product(
+                    Matrix::new(x, n, layer.inputs).columns(from, rows).transposed(),
+                    Matrix::new(g, n, width),
+                    MatrixMut::new(to, rows, layer.outputs).columns(skipped, width),
+                    false,
+                );
+            }));
+        }
+        tasks.push(Box::new(move || {
+            let (unread, bias) = bias.split_at_mut(skipped);
+            unread.fill(0.0);
+            column_sums(g, bias);
+        }));
+    }
+    side_by_side(pool, tasks);
+}

@@ -1,0 +1,150 @@
+//! Where the weights of a network lie in one vector, and the way between it and the tensors.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+use super::super::Activation;
+use super::super::config::{BlockShape, Checked};
+use super::super::nhits::NHits;
+use super::super::tensors::{Weight, to_host};
+
+/// A linear layer: `weight` `[inputs, outputs]` row-major and `bias` `[outputs]`, as ranges of the vector of weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layer {
+    pub weight: Range<usize>,
+    pub bias: Range<usize>,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// A block: its layers, the last of which gives backcast and knots.
+#[derive(Debug, Clone)]
+pub(super) struct BlockPlan {
+    pub shape: BlockShape,
+    pub layers: Vec<Layer>,
+    /// Pooled steps of the target: the first columns of the block's input.
+    pub pooled: usize,
+    /// The interpolation matrix `[knots, H]`, row-major; none where it is the identity.
+    pub basis: Option<Vec<f32>>,
+}
+
+/// The plan of a network on slices: its settings and where its weights lie.
+#[derive(Debug, Clone)]
+pub struct HostNetwork {
+    pub(super) config: Checked,
+    pub(super) blocks: Vec<BlockPlan>,
+    len: usize,
+}
+
+impl HostNetwork {
+    /// The plan for checked settings; none if the network learns slopes of activations or vectors of categories.
+    pub fn new(config: &Checked) -> Option<Self> {
+        if config.activation == Activation::PRelu || !config.embeddings.is_empty() {
+            return None;
+        }
+        let mut at = 0;
+        let mut take = |n: usize| {
+            at += n;
+            at - n..at
+        };
+        let blocks = config
+            .blocks()
+            .iter()
+            .map(|shape| {
+                let layers = config
+                    .widths(shape)
+                    .into_iter()
+                    .chain([shape.theta])
+                    .collect::<Vec<_>>()
+                    .windows(2)
+                    .map(|w| Layer { weight: take(w[0] * w[1]), bias: take(w[1]), inputs: w[0], outputs: w[1] })
+                    .collect();
+                BlockPlan {
+                    shape: *shape,
+                    layers,
+                    pooled: config.input_size.div_ceil(shape.pool_kernel),
+                    basis: (shape.knots != config.horizon)
+                        .then(|| config.interpolation_mode.matrix(shape.knots, config.horizon)),
+                }
+            })
+            .collect();
+        Some(Self { config: config.clone(), blocks, len: at })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Checked {
+        &self.config
+    }
+
+    /// Number of weights.
+    pub fn n_weights(&self) -> usize {
+        self.len
+    }
+}
+
+/// All weights of a network one after the other, in the order of [`NHits::weights`] and the layout of the tensors: a
+/// layer's weight as `[in, out]`.
+pub fn weights_of<B: Backend>(net: &NHits<B>) -> Vec<f32> {
+    let mut values = Vec::with_capacity(net.n_parameters());
+    for (spec, weight) in net.weights() {
+        if spec.same_as.is_some() {
+            continue;
+        }
+        match weight {
+            Weight::Matrix(param) => values.extend(to_host(param.val())),
+            Weight::Vector(param) => values.extend(to_host(param.val())),
+        }
+    }
+    values
+}
+
+/// Puts new values into parameters by their identifiers.
+struct Put<'a> {
+    values: HashMap<ParamId, &'a [f32]>,
+}
+
+impl<B: Backend> ModuleMapper<B> for Put<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, tensor, mapper) = param.consume();
+        let tensor = match self.values.remove(&id) {
+            None => tensor,
+            Some(values) => {
+                let new = Tensor::from_data(TensorData::new(values.to_vec(), tensor.shape()), &tensor.device());
+                if tensor.is_require_grad() { new.require_grad() } else { new }
+            }
+        };
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// The network with `values`, which lie as [`weights_of`] gives them, under its own identifiers.
+///
+/// # Panics
+/// When there are more or fewer values than weights.
+pub fn with_weights<B: Backend>(net: NHits<B>, values: &[f32]) -> NHits<B> {
+    let mut rest = values;
+    let mut by_id = HashMap::new();
+    for (spec, weight) in net.weights() {
+        if spec.same_as.is_some() {
+            continue;
+        }
+        let (these, others) = rest.split_at(spec.shape.iter().product());
+        by_id.insert(weight.id(), these);
+        rest = others;
+    }
+    assert!(rest.is_empty(), "{} values too many", rest.len());
+    net.map(&mut Put { values: by_id })
+}
+
+/// Whether a backend keeps its values in this process's memory and gives them out without a copy. Found out by trying:
+/// what comes back from a tensor lies where it was put.
+pub fn in_host_memory<B: Backend>(device: &B::Device) -> bool {
+    let data = TensorData::new(vec![0.0f32; 64], [64]);
+    let Ok(put) = data.as_slice::<f32>().map(<[f32]>::as_ptr) else { return false };
+    let back = Tensor::<B, 1>::from_data(data, device).into_data();
+    back.as_slice::<f32>().is_ok_and(|values| values.as_ptr() == put)
+}

@@ -1,0 +1,251 @@
+//! The network on slices beside the network of tensors.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::super::{Activation, DropoutKey, InterpolationMode, ModelInput, NHits, NHitsConfig, PoolingMode, to_host};
+use super::*;
+use crate::random::{Purpose, Stream};
+
+fn values(n: usize, key: u64) -> Vec<f32> {
+    let mut stream = Stream::new(11, Purpose::Synthetic, &[key]);
+    (0..n).map(|_| stream.normal() as f32).collect()
+}
+
+fn pool(threads: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+/// A batch in both forms; a tenth of the history is missing.
+struct Both {
+    n: usize,
+    y: Vec<f32>,
+    mask: Vec<f32>,
+    hist: Vec<f32>,
+    futr: Vec<f32>,
+    stat: Vec<f32>,
+}
+
+impl Both {
+    fn new(config: &NHitsConfig, n: usize) -> Self {
+        let (steps, horizon) = (config.input_size, config.horizon);
+        let mask: Vec<f32> = values(n * steps, 2).iter().map(|v| f32::from(u8::from(*v > -1.28))).collect();
+        Self {
+            n,
+            y: values(n * steps, 1).iter().zip(&mask).map(|(y, m)| y * m).collect(),
+            mask,
+            hist: values(n * steps * config.hist_exog, 3),
+            futr: values(n * (steps + horizon) * config.futr_exog, 4),
+            stat: values(n * config.stat_exog, 5),
+        }
+    }
+
+    fn slices(&self) -> HostInput<'_> {
+        HostInput {
+            insample_y: &self.y,
+            insample_mask: &self.mask,
+            hist_exog: &self.hist,
+            futr_exog: &self.futr,
+            stat_exog: &self.stat,
+        }
+    }
+
+    fn tensors<B: Backend>(&self, config: &NHitsConfig, device: &B::Device) -> ModelInput<B> {
+        let (n, steps, horizon) = (self.n, config.input_size, config.horizon);
+        let two = |v: &[f32], w: usize| Tensor::<B, 2>::from_data(TensorData::new(v.to_vec(), [n, w]), device);
+        let three = |v: &[f32], t: usize, c: usize| {
+            (c > 0).then(|| Tensor::<B, 3>::from_data(TensorData::new(v.to_vec(), [n, t, c]), device))
+        };
+        ModelInput {
+            insample_y: two(&self.y, steps),
+            insample_mask: two(&self.mask, steps),
+            hist_exog: three(&self.hist, steps, config.hist_exog),
+            futr_exog: three(&self.futr, steps + horizon, config.futr_exog),
+            stat_exog: (config.stat_exog > 0).then(|| two(&self.stat, config.stat_exog)),
+        }
+    }
+}
+
+fn small() -> NHitsConfig {
+    NHitsConfig {
+        input_size: 23,
+        horizon: 6,
+        n_blocks: vec![2, 1, 1],
+        mlp_units: vec![[18, 17], [17, 15], [15, 16]],
+        n_pool_kernel_size: vec![4, 3, 1],
+        n_freq_downsample: vec![4, 2, 1],
+        dropout: 0.0,
+        ..Default::default()
+    }
+}
+
+fn cases() -> Vec<(String, NHitsConfig)> {
+    let mut cases = vec![("plain".to_string(), small())];
+    for activation in
+        [Activation::Softplus, Activation::Tanh, Activation::Selu, Activation::LeakyRelu, Activation::Sigmoid]
+    {
+        cases.push((format!("{activation}"), NHitsConfig { activation, ..small() }));
+        cases.push((format!("{activation} dropout"), NHitsConfig { activation, dropout: 0.3, ..small() }));
+    }
+    for interpolation_mode in [InterpolationMode::Nearest, InterpolationMode::Cubic] {
+        cases.push((format!("{interpolation_mode}"), NHitsConfig { interpolation_mode, ..small() }));
+    }
+    let columns = NHitsConfig { hist_exog: 2, futr_exog: 3, stat_exog: 2, outputs: 3, dropout: 0.2, ..small() };
+    cases.push(("average".into(), NHitsConfig { pooling_mode: PoolingMode::Avg, ..small() }));
+    cases.push(("columns".into(), columns.clone()));
+    cases.push(("columns average".into(), NHitsConfig { pooling_mode: PoolingMode::Avg, ..columns }));
+    let one = NHitsConfig {
+        horizon: 1,
+        n_blocks: vec![1],
+        mlp_units: vec![[9, 8]],
+        n_pool_kernel_size: vec![2],
+        n_freq_downsample: vec![1],
+        ..small()
+    };
+    cases.push(("one block".into(), one));
+    cases
+}
+
+/// Largest difference, in parts of the largest value.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let most = b.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+    a.iter().zip(b).fold(0.0f32, |d, (a, b)| d.max((a - b).abs())) / most
+}
+
+#[test]
+fn forecasts_and_gradients_are_those_of_the_tensors() {
+    on_backend!(|B, device| {
+        for (name, config) in cases() {
+            let checked = config.check().unwrap();
+            let net = NHits::<B>::new(&checked, 3, &device);
+            let both = Both::new(&config, 37);
+            let key = DropoutKey { seed: 5, step: 7, first_row: 0 };
+            let input = both.tensors::<B>(&config, &device);
+            let y_hat = net.forward_train(&input, &key);
+            let towards = values(y_hat.shape().num_elements(), 9);
+            let loss = y_hat.clone() * Tensor::from_data(TensorData::new(towards.clone(), y_hat.dims()), &device);
+            let wanted: Vec<f32> = net
+                .gradients(&loss.sum().backward())
+                .into_iter()
+                .flat_map(|t| match t.shape[..] {
+                    // As the tensors have it: [in, out].
+                    [out, inputs] => {
+                        (0..inputs).flat_map(|i| (0..out).map(|o| t.data[o * inputs + i]).collect::<Vec<_>>()).collect()
+                    }
+                    _ => t.data,
+                })
+                .collect();
+            let network = HostNetwork::new(&checked).unwrap();
+            let weights = weights_of(&net);
+            assert_eq!(weights.len(), network.n_weights());
+            let mut pass = Pass::new();
+            // Gradients are written, not added to: what an update left there must not matter.
+            let mut gradients = vec![7.0; weights.len()];
+            // A larger batch first: buffers that are too long must not matter.
+            let larger = Both::new(&config, 50);
+            let workers = pool(2);
+            pass.forward(&network, &weights, &larger.slices(), Some(&key), &workers);
+            pass.forward(&network, &weights, &both.slices(), Some(&key), &workers);
+            let got = forecaster::by_step(pass.forecast(&network), config.horizon, config.outputs);
+            let apart = difference(&got, &to_host(y_hat));
+            assert!(apart < 2e-5, "{name}: forecast {apart}");
+            // The same exchange of two axes, seen from the other side.
+            let towards = forecaster::by_step(&towards, config.outputs, config.horizon);
+            pass.backward(&network, &weights, &towards, &mut gradients, &workers);
+            let apart = difference(&gradients, &wanted);
+            assert!(apart < 5e-5, "{name}: gradients {apart}");
+            // Without dropout it is the forecaster.
+            let forecaster = HostForecaster::new(&net).unwrap();
+            let apart = difference(&forecaster.forecast(&both.slices()), &to_host(net.forward(&input)));
+            assert!(apart < 2e-5, "{name}: forecaster {apart}");
+            // A single window takes a way of its own.
+            let one = Both::new(&config, 1);
+            let want = to_host(net.forward(&one.tensors::<B>(&config, &device)));
+            let apart = difference(&forecaster.forecast(&one.slices()), &want);
+            assert!(apart < 2e-5, "{name}: one window {apart}");
+            let named = net.tensors();
+            let source = |name: &str| named.iter().find(|t| t.name == name).map(|t| (&t.shape[..], &t.data[..]));
+            let read = HostForecaster::with_tensors(&checked, source).unwrap().unwrap();
+            assert!(read.forecast(&both.slices()) == forecaster.forecast(&both.slices()), "{name}: from named weights");
+        }
+    });
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    on_backend!(|B, device| {
+        let (_, config) = cases().into_iter().find(|(name, _)| name == "columns").unwrap();
+        let config = NHitsConfig { mlp_units: vec![[64, 64]; 3], ..config };
+        let checked = config.check().unwrap();
+        let weights = weights_of(&NHits::<B>::new(&checked, 3, &device));
+        let network = HostNetwork::new(&checked).unwrap();
+        let both = Both::new(&config, 203);
+        let key = DropoutKey { seed: 5, step: 7, first_row: 0 };
+        let towards = values(203 * config.horizon * config.outputs, 9);
+        let run = |threads: usize| {
+            let (mut pass, mut gradients) = (Pass::new(), vec![0.0; weights.len()]);
+            let workers = pool(threads);
+            pass.forward(&network, &weights, &both.slices(), Some(&key), &workers);
+            pass.backward(&network, &weights, &towards, &mut gradients, &workers);
+            (pass.forecast(&network).to_vec(), gradients)
+        };
+        let one = run(1);
+        for threads in [2, 3, 5, 16] {
+            assert!(run(threads) == one, "{threads} threads");
+        }
+    });
+}
+
+#[test]
+fn many_windows_are_forecast_as_few() {
+    on_backend!(|B, device| {
+        let (_, config) = cases().into_iter().find(|(name, _)| name == "columns").unwrap();
+        let net = NHits::<B>::new(&config.check().unwrap(), 3, &device);
+        let both = Both::new(&config, 700);
+        let forecaster = HostForecaster::new(&net).unwrap();
+        let apart = difference(
+            &forecaster.forecast(&both.slices()),
+            &to_host(net.forward(&both.tensors::<B>(&config, &device))),
+        );
+        assert!(apart < 2e-5, "{apart}");
+        assert!(forecaster.forecast(&Both::new(&config, 0).slices()).is_empty());
+    });
+}
+
+#[test]
+fn weights_go_into_the_tensors_and_come_out() {
+    on_backend!(|B, device| {
+        let checked = small().check().unwrap();
+        let (a, b) = (NHits::<B>::new(&checked, 1, &device), NHits::<B>::new(&checked, 2, &device));
+        let put = with_weights(a.clone(), &weights_of(&b));
+        assert_eq!(put.tensors(), b.tensors());
+        let ids = |net: &NHits<B>| net.weights().iter().map(|(_, w)| w.id()).collect::<Vec<_>>();
+        assert_eq!(ids(&put), ids(&a));
+        assert_eq!(weights_of(&put), weights_of(&b));
+    });
+}
+
+#[test]
+fn what_is_no_number_stays_one() {
+    on_backend!(|B, device| {
+        for pooling_mode in [PoolingMode::Max, PoolingMode::Avg] {
+            let config = NHitsConfig { pooling_mode, ..small() };
+            let net = NHits::<B>::new(&config.check().unwrap(), 1, &device);
+            let mut both = Both::new(&config, 3);
+            both.y[config.input_size + 4] = f32::NAN;
+            let forecast = HostForecaster::new(&net).unwrap().forecast(&both.slices());
+            let per_window = config.horizon;
+            assert!(forecast[..per_window].iter().all(|v| v.is_finite()), "the window before");
+            assert!(forecast[per_window..2 * per_window].iter().all(|v| v.is_nan()), "{forecast:?}");
+            assert!(forecast[2 * per_window..].iter().all(|v| v.is_finite()), "the window after");
+        }
+    });
+}
+
+#[test]
+fn a_learnt_slope_is_left_to_the_tensors() {
+    let config = NHitsConfig { activation: Activation::PRelu, ..small() };
+    assert!(HostNetwork::new(&config.check().unwrap()).is_none());
+}
