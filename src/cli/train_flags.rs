@@ -153,6 +153,9 @@ pub(super) struct TrainerFlags {
     /// Parts that a batch is computed in, side by side [default: 2]
     #[arg(long, value_name = "N")]
     pub shares: Option<usize>,
+    /// Compute the network in half precision (bf16, or f16 with loss scaling) where the device gains by it
+    #[arg(long)]
+    pub mixed_precision: bool,
 }
 
 pub(super) fn set<T: Clone>(to: &mut T, from: &Option<T>) {
@@ -332,6 +335,7 @@ impl TrainerFlags {
         set(&mut train.min_delta, &self.min_delta);
         set(&mut train.accumulate, &self.accumulate);
         set(&mut train.shares, &self.shares);
+        train.mixed_precision |= self.mixed_precision;
         if self.ema.is_some() {
             train.ema = self.ema;
         }

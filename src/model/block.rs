@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::module::linear;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use super::activation::Activation;
 use super::config::{BlockShape, Checked};
@@ -70,7 +70,7 @@ impl<B: Backend> Block<B> {
 
     /// The last hidden layer's values `[B, units]` for a pooled input `[B, inputs]`.
     pub(crate) fn features(&self, input: Tensor<B, 2>, dropout: Option<&DropoutKey>) -> Tensor<B, 2> {
-        let mut x = self.hidden[0].forward(input);
+        let mut x = self.hidden[0].forward(input.cast(self.dtype()));
         for (i, layer) in self.hidden[1..].iter().enumerate() {
             x = self.activation.apply(layer.forward(x), self.slope.as_ref().map(Param::val));
             if let Some(key) = dropout.filter(|_| self.dropout > 0.0) {
@@ -82,7 +82,12 @@ impl<B: Backend> Block<B> {
 
     /// Backcast and knots together, `[B, L + Q * knots]`.
     pub(crate) fn theta(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.output.forward(features)
+        self.output.forward(features).cast(DType::F32)
+    }
+
+    /// The type that the layers compute in: f32, or half precision in training. What blocks give is always f32.
+    fn dtype(&self) -> DType {
+        self.output.weight.val().dtype()
     }
 
     /// Splits `theta` into the backcast `[B, L]`, in reversed time, and the knots `[B, Q * knots]`.
@@ -98,12 +103,14 @@ impl<B: Backend> Block<B> {
         let weight = self.output.weight.val();
         let rows = weight.dims()[0];
         let bias = self.output.bias.as_ref().map(|b| b.val().slice([columns.clone()]));
-        linear(features, weight.slice([0..rows, columns]), bias)
+        linear(features, weight.slice([0..rows, columns]), bias).cast(DType::F32)
     }
 
     /// Interpolates knots `[B, Q * knots]`, quantile-major, to a forecast `[B, Q * H]`, quantile-major.
     pub(crate) fn interpolate(&self, knots: Tensor<B, 2>) -> Tensor<B, 2> {
         let Some(basis) = self.basis.clone() else { return knots };
+        // A copy of the network on another device still has the basis of the first.
+        let basis = basis.to_device(&knots.device());
         if self.outputs == 1 {
             return knots.matmul(basis);
         }

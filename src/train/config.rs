@@ -109,6 +109,10 @@ pub struct TrainConfig {
     pub max_seconds: Option<f64>,
     /// Parts that a batch is computed in.
     pub shares: usize,
+    /// Whether the network computes in half precision while it learns: bf16 where the device has it, else f16. Weights and
+    /// validation stay in f32.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mixed_precision: bool,
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
@@ -142,6 +146,7 @@ impl Default for TrainConfig {
             on_nan: OnNan::Stop,
             max_seconds: None,
             shares: 2,
+            mixed_precision: false,
             horizon_weight: None,
             seed: 1,
         }

@@ -16,11 +16,10 @@ use super::error::TrainError;
 use super::feed::Feed;
 use super::job::{Plan, TrainJob};
 use super::optimizer::{Optimizer, Rule};
-use super::trainee::{StepSettings, Trainee};
+use super::trainee::Trainee;
 use crate::error::InvalidSetting;
 use crate::model::NHits;
 use crate::window::{WindowBatcher, WindowLoader};
-use crate::workers::Workers;
 
 /// Settings of a search.
 ///
@@ -213,17 +212,14 @@ impl TrainJob {
         settings: &FindLr,
     ) -> Result<FoundLr, TrainError> {
         settings.check()?;
-        let n = self.threads.max(1);
-        let workers =
-            Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let seed = self.config.seed;
         let batcher = WindowBatcher::new(self.panel.clone(), &plan.index, plan.scalers.clone(), self.window_scaler)?;
         let loader =
             WindowLoader::<B>::new(plan.index.clone(), Arc::new(batcher), plan.sampling, seed, device.clone())?;
         let feed = Feed::new(Arc::new(loader), 0);
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&self.config));
-        let settings_of_steps = StepSettings { loss: self.loss()?, workers, shares: self.config.shares, seed };
-        let mut trainee = Trainee::new(NHits::new(&self.network, seed, device), settings_of_steps);
+        let (settings_of_steps, manner) = self.step_settings::<B::InnerBackend>(std::slice::from_ref(device))?;
+        let mut trainee = Trainee::new(NHits::new(&self.network, seed, device), settings_of_steps).computed(manner);
 
         let mut curve: Vec<LrPoint> = Vec::with_capacity(settings.steps);
         let (mut mean, mut lowest, mut stopped_early) = (0.0, f64::INFINITY, false);

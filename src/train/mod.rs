@@ -18,6 +18,7 @@
 //! | `average` | the moving average of the weights |
 //! | `view` | looking into a run: weights, gradients, sample forecasts |
 //! | `trainee` | one step: a batch shared by the workers |
+//! | `devices`, `precision` | over which threads or devices a batch is spread; mixed precision |
 //! | `optimizer`, `memory`, `schedule`, `clip` | update rules, their moments, learning rates, clipping by the global norm |
 //! | `finder`, `lr_picture` | the search for a learning rate, and its curve drawn |
 //! | `feed` | the window loader as burn wants it |
@@ -31,6 +32,7 @@ mod checkpoint;
 mod clip;
 mod config;
 mod determinism;
+mod devices;
 mod diagnosis;
 mod error;
 mod feed;
@@ -39,6 +41,7 @@ mod job;
 mod lr_picture;
 mod memory;
 mod optimizer;
+mod precision;
 mod progress;
 mod run;
 mod saved;
@@ -60,6 +63,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity,
 pub use clip::{clip_global_norm, global_norm};
 pub use config::{Keep, OnNan, TrainConfig};
 pub use determinism::Determinism;
+pub use devices::Manner;
 pub use diagnosis::{Check, Facts, diagnose};
 pub use error::TrainError;
 pub use finder::{FindLr, FoundLr, LrBasis, LrPoint};

@@ -285,7 +285,7 @@ impl AdamNumbers {
 
 /// Whether a backend keeps its values in this process's memory and gives them out without a copy. Found out by trying:
 /// what comes back from a tensor lies where it was put.
-fn in_host_memory<B: Backend>(device: &B::Device) -> bool {
+pub(super) fn in_host_memory<B: Backend>(device: &B::Device) -> bool {
     let data = TensorData::new(vec![0.0f32; 64], [64]);
     let Ok(put) = data.as_slice::<f32>().map(<[f32]>::as_ptr) else { return false };
     let back = Tensor::<B, 1>::from_data(data, device).into_data();

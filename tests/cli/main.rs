@@ -3,6 +3,7 @@
 mod bad_inputs;
 mod bundles;
 mod commands;
+mod devices;
 mod forecasting;
 mod leakage;
 mod learning_rates;
