@@ -1,6 +1,4 @@
-//! The commands beside training and forecasting: data, backends, config, demo.
-
-use serde_json::Value;
+//! The commands beside training and forecasting: data, config, demo.
 
 use crate::tool::{Folder, column, keys, rows};
 
