@@ -25,6 +25,11 @@ impl Workers {
         Ok(Self { pools: pools.into() })
     }
 
+    /// No threads: work is done where it is asked for, one item after the other.
+    pub fn none() -> Self {
+        Self { pools: Arc::new([]) }
+    }
+
     /// Workers for `shares` parts of a work that together have `threads` threads: no more of them than threads, and
     /// more than one thread in each where there are more threads than parts.
     ///
@@ -42,9 +47,9 @@ impl Workers {
         Ok(Self { pools: pools.into() })
     }
 
-    /// Number of workers.
+    /// Number of workers; the caller is one where there are none.
     pub fn count(&self) -> usize {
-        self.pools.len()
+        self.pools.len().max(1)
     }
 
     /// Runs `work(i, item)` for every item, item `i` on worker `i % count`, and returns the results in order.
@@ -57,6 +62,9 @@ impl Workers {
         F: Fn(usize, T) -> R + Send + Sync + 'static,
     {
         let n = items.len();
+        if self.pools.is_empty() {
+            return items.into_iter().enumerate().map(|(i, item)| work(i, item)).collect();
+        }
         let work = Arc::new(work);
         let (sender, results) = mpsc::channel();
         for (i, item) in items.into_iter().enumerate() {
@@ -115,6 +123,15 @@ mod tests {
         assert_eq!(sizes(7, 2), [3, 4]);
         let order = Workers::sharing(1, 4).unwrap().map(vec![1, 2, 3, 4], |i, x| (i, x));
         assert_eq!(order, [(0, 1), (1, 2), (2, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn without_workers_the_caller_does_the_work() {
+        let here = std::thread::current().id();
+        let workers = Workers::none();
+        assert_eq!(workers.count(), 1);
+        let done = workers.map(vec![5, 6, 7], move |i, x| (i + x, std::thread::current().id() == here));
+        assert_eq!(done, [(5, true), (7, true), (9, true)]);
     }
 
     #[test]

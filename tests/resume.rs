@@ -17,7 +17,7 @@ use nhits::train::{
 };
 use nhits::transform::ScalerKind;
 use nhits::window::WindowScaler;
-use nhits_backends::{Choice, Device, Job, Taken, compiled_in, with_backend};
+use nhits_backends::{Choice, Device, Job, Taken, usable, with_backend};
 use support::{on_each, panel};
 
 fn job(config: TrainConfig) -> TrainJob {
@@ -129,7 +129,7 @@ fn straight(config: &TrainConfig) -> Vec<(&'static str, Came)> {
 
 /// Stops a run after each of `stops`, resuming it every time, and lets it end.
 fn interrupted(config: &TrainConfig, stops: &[usize], every: Every) -> Vec<(&'static str, Came)> {
-    compiled_in()
+    usable()
         .map(|info| {
             let choice = Choice { backend: Some(info.name.into()), device: Device::Auto };
             let folder = tempfile::tempdir().unwrap();
@@ -227,7 +227,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 #[test]
 fn a_run_that_has_ended_is_not_trained_further() {
     let folder = tempfile::tempdir().unwrap();
-    for info in compiled_in() {
+    for info in usable() {
         let choice = Choice { backend: Some(info.name.into()), device: Device::Auto };
         let go = |resume| {
             let folder = Some(folder.path());

@@ -2,9 +2,19 @@
 
 use burn::backend::{Autodiff, NdArray};
 
-use crate::{Job, Taken};
+use crate::kind::{DeviceInfo, DeviceOf, Float, Kind, Missing};
+use crate::processor::cpu;
 
-/// Runs a job on the CPU with ndarray.
-pub(crate) fn run<J: Job>(taken: &Taken, job: J) -> J::Output {
-    job.run::<Autodiff<NdArray<f32>>>(taken, Default::default())
+pub(crate) struct This;
+
+impl Kind for This {
+    type Backend = Autodiff<NdArray<f32>>;
+
+    fn devices() -> Result<Vec<DeviceInfo>, Missing> {
+        Ok(vec![cpu("matrixmultiply", &[Float::F64, Float::F32], Err("ndarray has no half precision".into()))])
+    }
+
+    fn device(_: &DeviceInfo) -> DeviceOf<Self> {
+        Default::default()
+    }
 }

@@ -81,5 +81,5 @@ impl<E: Advise> From<E> for CliError {
 
 /// A backend's error knows no [`Advise`]: its crate stands below this one.
 pub(super) fn backend(error: nhits_backends::BackendError) -> CliError {
-    CliError::input(error.kind(), error.to_string()).hint("`nhits backends` lists what this build has")
+    CliError::input(error.kind(), error.to_string()).hint(error.hint())
 }

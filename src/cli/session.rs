@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use nhits_backends::{Choice, Job, Taken, resolve, with_backend};
+use nhits_backends::{
+    Choice, Device, Job, Taken, passed_over, resolve, resolve_all, set_threads, with_backend, with_devices,
+};
 
 use super::error::{CliError, backend};
 use super::output::Output;
@@ -28,6 +30,7 @@ impl Session {
     /// Starts rayon's global pool with as many threads as were asked for.
     pub fn start_threads(&self) -> Result<(), CliError> {
         let Some(n) = self.threads else { return Ok(()) };
+        set_threads(n);
         rayon::ThreadPoolBuilder::new()
             .num_threads(n)
             .build_global()
@@ -68,14 +71,49 @@ impl Session {
         Ok(experiment)
     }
 
-    /// The backend that a job would run on.
+    /// The backend that a job would run on. Where it is not the one that this build would rather take, one line says why.
     pub fn taken(&self) -> Result<Taken, CliError> {
-        resolve(&self.choice).map_err(backend)
+        let taken = resolve(&self.choice).map_err(backend)?;
+        self.tell_passed_over(&taken);
+        Ok(taken)
     }
 
     /// Runs a job on it.
     pub fn on_backend<J: Job>(&self, job: J) -> Result<J::Output, CliError> {
+        self.taken()?;
         with_backend(&self.choice, job).map_err(backend)
+    }
+
+    /// Runs a job on several devices; on that of the global flags where none is named.
+    pub fn on_devices<J: Job>(&self, devices: &[Device], job: J) -> Result<J::Output, CliError> {
+        if devices.is_empty() {
+            return self.on_backend(job);
+        }
+        with_devices(&self.choice, devices, job).map_err(backend)
+    }
+
+    /// Refuses mixed precision with the reason where a device has none, or does not gain by it.
+    pub fn check_mixed_precision(&self, devices: &[Device]) -> Result<(), CliError> {
+        let (taken, infos) = resolve_all(&self.choice, devices).map_err(backend)?;
+        for info in infos {
+            if let Err(reason) = &info.mixed_precision {
+                let message =
+                    format!("--mixed-precision is refused for {} on {}: {reason}", taken.backend, info.device);
+                return Err(CliError::input("no-mixed-precision", message)
+                    .hint("leave it out; `nhits backends` says where it pays"));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_passed_over(&self, taken: &Taken) {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        TOLD.call_once(|| {
+            let others: Vec<String> = passed_over(&self.choice).iter().map(ToString::to_string).collect();
+            if !others.is_empty() {
+                self.output.note(format!("computing with {taken}, because {}", others.join("; ")));
+            }
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::Interrupter;
 use clap::Args;
-use nhits_backends::{Device, Job, Taken};
+use nhits_backends::{Device, Job, Taken, resolve_all};
 use serde_json::json;
 
 use super::config::ExperimentArgs;
@@ -38,11 +38,15 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "DIR", default_value = "artifacts/run")]
     run_dir: PathBuf,
     /// Number of the GPU to train on (short for --device gpu:N)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "devices")]
     gpu: Option<usize>,
     /// File (csv or json) with a line per series: what was used, padded or skipped, and why
     #[arg(long, value_name = "FILE")]
     series_report: Option<PathBuf>,
+    /// Devices of one backend that share every batch; the first holds the weights
+    #[arg(long, value_name = "gpu:0,gpu:1", value_delimiter = ',', value_parser = super::device)]
+    #[arg(conflicts_with_all = ["find_lr", "verify_determinism"])]
+    devices: Vec<Device>,
     #[command(flatten)]
     watching: WatchFlags,
     /// Print what would be done, and stop
@@ -181,7 +185,11 @@ impl Job for Training<'_> {
     type Output = Result<(Bundle, Outcome), CliError>;
 
     fn run<B: AutodiffBackend>(self, taken: &Taken, device: B::Device) -> Self::Output {
-        let trained = self.run.job.run::<B>(&self.run.plan, &device, self.watch)?;
+        self.run_on::<B>(taken, vec![device])
+    }
+
+    fn run_on<B: AutodiffBackend>(self, taken: &Taken, devices: Vec<B::Device>) -> Self::Output {
+        let trained = self.run.job.run_on::<B>(&self.run.plan, &devices, self.watch)?;
         let bundle = self.run.bundle(&trained, taken)?;
         Ok((
             bundle,
@@ -219,14 +227,31 @@ impl TrainArgs {
         self.experiment.resolve_on(experiment)
     }
 
+    /// The devices that share a batch, as they were named.
+    fn device_names(&self) -> Vec<String> {
+        self.devices.iter().map(ToString::to_string).collect()
+    }
+
     pub fn run(self, mut session: Session) -> Result<(), CliError> {
         let began = Instant::now();
         if let Some(n) = self.gpu {
             session.choice.device = Device::Gpu(n);
         }
+        if let Some(first) = self.devices.first() {
+            if session.choice.device != Device::Auto {
+                return Err(CliError::input("usage", "--device and --devices exclude each other")
+                    .hint("name every device in --devices"));
+            }
+            // The first device decides on the backend, as --device would.
+            session.choice.device = *first;
+        }
         // An absent backend or device is told before anything is read.
         let taken = session.taken()?;
+        resolve_all(&session.choice, &self.devices).map_err(super::error::backend)?;
         let mut experiment = self.resolved(&session)?;
+        if experiment.train.mixed_precision {
+            session.check_mixed_precision(&self.devices)?;
+        }
         self.experiment.data.apply_named(&mut experiment)?;
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
         let picture = lr_find::picture(&self.run_dir);
@@ -236,6 +261,9 @@ impl TrainArgs {
         session.output.note(run.announcement(&taken));
         if let Some(path) = &self.series_report {
             run.series.save(path)?;
+        }
+        if self.devices.len() > 1 {
+            session.output.note(format!("devices   {} share every batch", self.device_names().join(", ")));
         }
         if self.dry_run {
             let plan = &run.plan;
@@ -259,7 +287,7 @@ impl TrainArgs {
             self.watching.watch(&self.run_dir, stop_on_ctrl_c()?, registry, &session.output)?;
         write_text(&self.run_dir.join("config.toml"), &run.experiment.to_toml()?)?;
         let trained_at = Instant::now();
-        let (bundle, outcome) = session.on_backend(Training { run: &run, watch })??;
+        let (bundle, outcome) = session.on_devices(&self.devices, Training { run: &run, watch })??;
         let training_s = trained_at.elapsed().as_secs_f64();
         bundle.save(&bundle_path)?;
         let warnings = gradients.as_ref().map(GradientMonitor::warnings);
@@ -285,6 +313,9 @@ impl TrainArgs {
             "peak_rss_mb": peak_rss_mb(), "stopped_by": outcome.stopped_by, "resumed_at": resumed_at,
             "rollbacks": outcome.rollbacks, "checks": checks,
         });
+        if self.devices.len() > 1 {
+            value["devices"] = json!(self.device_names());
+        }
         if let Some(registered) = &registered {
             value["registered"] = registered.clone();
             let text = |key: &str| registered[key].as_str().unwrap_or_default();

@@ -159,6 +159,9 @@ pub(super) struct TrainerFlags {
     /// What computes a step: tensors, slices (in host memory, faster on CPUs) or auto [default: auto]
     #[arg(long, value_name = "NAME")]
     pub engine: Option<String>,
+    /// Compute the network in half precision (bf16, or f16 with loss scaling) where the device gains by it
+    #[arg(long)]
+    pub mixed_precision: bool,
 }
 
 pub(super) fn set<T: Clone>(to: &mut T, from: &Option<T>) {
@@ -348,6 +351,7 @@ impl TrainerFlags {
                 .find(|k| k.name() == word)
                 .ok_or_else(|| unknown("--engine", word, &names))?;
         }
+        train.mixed_precision |= self.mixed_precision;
         if self.ema.is_some() {
             train.ema = self.ema;
         }

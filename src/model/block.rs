@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::module::linear;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use super::activation::Activation;
 use super::config::{BlockShape, Checked};
@@ -111,7 +111,7 @@ impl<B: Backend> Block<B> {
         dropout: Option<&DropoutKey>,
         seen: Seen<'_, B>,
     ) -> Tensor<B, 2> {
-        let mut x = self.linear(0, input, seen);
+        let mut x = self.linear(0, input.cast(self.dtype()), seen);
         for i in 0..self.hidden.len() - 1 {
             x = self.activation.apply(self.linear(i + 1, x, seen), self.slope.as_ref().map(Param::val));
             if let Some(key) = dropout.filter(|_| self.dropout > 0.0) {
@@ -123,7 +123,7 @@ impl<B: Backend> Block<B> {
 
     /// Backcast and knots together, `[B, L + Q * knots]`.
     pub(crate) fn theta(&self, features: Tensor<B, 2>, seen: Seen<'_, B>) -> Tensor<B, 2> {
-        self.linear(self.hidden.len(), features, seen)
+        self.linear(self.hidden.len(), features, seen).cast(DType::F32)
     }
 
     /// Layer `number` of the block, rounded where it is quantized.
@@ -162,6 +162,11 @@ impl<B: Backend> Block<B> {
         }
     }
 
+    /// The type that the layers compute in: f32, or half precision in training. What blocks give is always f32.
+    fn dtype(&self) -> DType {
+        self.output.weight.val().dtype()
+    }
+
     /// Splits `theta` into the backcast `[B, L]`, in reversed time, and the knots `[B, Q * knots]`.
     pub(crate) fn split(&self, theta: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
         let rows = theta.dims()[0];
@@ -176,12 +181,14 @@ impl<B: Backend> Block<B> {
         let (features, weight) = (self.input(last, features, seen), self.weight(last));
         let rows = weight.dims()[0];
         let bias = self.output.bias.as_ref().map(|b| b.val().slice([columns.clone()]));
-        linear(features, weight.slice([0..rows, columns]), bias)
+        linear(features, weight.slice([0..rows, columns]), bias).cast(DType::F32)
     }
 
     /// Interpolates knots `[B, Q * knots]`, quantile-major, to a forecast `[B, Q * H]`, quantile-major.
     pub(crate) fn interpolate(&self, knots: Tensor<B, 2>) -> Tensor<B, 2> {
         let Some(basis) = self.basis.clone() else { return knots };
+        // A copy of the network on another device still has the basis of the first.
+        let basis = basis.to_device(&knots.device());
         if self.outputs == 1 {
             return knots.matmul(basis);
         }

@@ -95,7 +95,7 @@ fn values(key: &DropoutKey, layer: u64, p: f64, rows: usize, units: usize) -> Ve
 pub(crate) fn apply<B: Backend>(x: Tensor<B, 2>, key: &DropoutKey, layer: u64, p: f64) -> Tensor<B, 2> {
     let [rows, units] = x.dims();
     let mask = TensorData::new(values(key, layer, p, rows, units), [rows, units]);
-    let mask = Tensor::from_data(mask, &x.device());
+    let mask = Tensor::<B, 2>::from_data(mask, &x.device()).cast(x.dtype());
     x * mask
 }
 

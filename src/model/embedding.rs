@@ -5,7 +5,7 @@
 //! training did not see, and becomes the mean of the others when the model is saved.
 
 use burn::module::Param;
-use burn::tensor::{Int, Tensor, backend::Backend};
+use burn::tensor::{DType, Int, Tensor, backend::Backend};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,8 @@ impl<B: Backend> NHits<B> {
 
 /// The vectors of some codes, `[n, dim]`; the table lies as layers do, `[dim, rows]`.
 fn vectors<B: Backend>(table: &Param<Tensor<B, 2>>, codes: Tensor<B, 1, Int>) -> Tensor<B, 2> {
-    table.val().select(1, codes).transpose()
+    // In half precision the layers take their inputs as f32 and turn them themselves.
+    table.val().select(1, codes).transpose().cast(DType::F32)
 }
 
 /// Makes the last row of every table the mean of the others: what is known of a category that was never seen.

@@ -2,18 +2,19 @@
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{ElementConversion, Tensor, backend::AutodiffBackend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 
 /// Sums the squares of the gradients of every parameter.
-struct SquareSum<'a> {
+struct SquareSum<'a, B: Backend> {
     grads: &'a GradientsParams,
-    sum: f64,
+    sums: Vec<Tensor<B, 1>>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for SquareSum<'_> {
+impl<B: AutodiffBackend> ModuleVisitor<B> for SquareSum<'_, B::InnerBackend> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            self.sum += grad.square().sum().into_scalar().elem::<f64>();
+            self.sums.push(grad.square().sum());
         }
     }
 }
@@ -39,9 +40,14 @@ pub(super) fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, grads:
 
 /// The Euclidean norm over all gradients of `module`.
 pub fn global_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, grads: &GradientsParams) -> f64 {
-    let mut visitor = SquareSum { grads, sum: 0.0 };
+    let mut visitor = SquareSum::<B::InnerBackend> { grads, sums: Vec::new() };
     module.visit(&mut visitor);
-    visitor.sum.sqrt()
+    if visitor.sums.is_empty() {
+        return 0.0;
+    }
+    // Read together: each reading waits for a GPU. Added up in f64.
+    let sums = Tensor::cat(visitor.sums, 0).into_data().convert::<f64>();
+    sums.iter::<f64>().sum::<f64>().sqrt()
 }
 
 /// Scales the gradients so that their global norm is at most `limit`; returns the norm before.

@@ -58,11 +58,16 @@ impl TrainEngine {
         }
     }
 
-    /// Whether steps of `network` on `device` are computed on slices.
+    /// Whether steps of `network` on `device` are computed on slices; `plain` says that they are f32 on this one device.
     ///
     /// # Errors
     /// When slices were asked for and cannot be had.
-    pub fn on_slices<B: Backend>(self, network: &Checked, device: &B::Device) -> Result<bool, InvalidSetting> {
+    pub fn on_slices<B: Backend>(
+        self,
+        network: &Checked,
+        device: &B::Device,
+        plain: bool,
+    ) -> Result<bool, InvalidSetting> {
         let refused = |why: &str| {
             Err(InvalidSetting::new("train.engine", "slices", why, "`auto` takes what the backend and network allow"))
         };
@@ -72,8 +77,9 @@ impl TrainEngine {
             Self::Slices if !known => {
                 refused("tensors, for a network with activation prelu or embeddings, or trained with rounding")
             }
+            Self::Slices if !plain => refused("tensors, for mixed precision or several devices"),
             Self::Slices if !near => refused("tensors, on a backend that keeps its values on a device"),
-            Self::Auto | Self::Slices => Ok(known && near),
+            Self::Auto | Self::Slices => Ok(known && near && plain),
         }
     }
 }
@@ -163,6 +169,10 @@ pub struct TrainConfig {
     pub shares: usize,
     /// What computes a step.
     pub engine: TrainEngine,
+    /// Whether the network computes in half precision while it learns: bf16 where the device has it, else f16. Weights and
+    /// validation stay in f32.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mixed_precision: bool,
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
@@ -203,6 +213,7 @@ impl Default for TrainConfig {
             max_seconds: None,
             shares: 2,
             engine: TrainEngine::Auto,
+            mixed_precision: false,
             horizon_weight: None,
             quantize: None,
             from: None,
@@ -267,6 +278,9 @@ impl TrainConfig {
         }
         if let Some(quantize) = &self.quantize {
             quantize.check().map_err(|e| InvalidSetting { field: format!("train.{}", e.field), ..e })?;
+        }
+        if self.mixed_precision && self.quantize.is_some() {
+            return bad("mixed_precision", &true, "false while training with rounding", "leave one of the two out");
         }
         self.schedule.check(self.lr)
     }

@@ -16,10 +16,9 @@ use super::error::TrainError;
 use super::feed::Feed;
 use super::job::{Plan, TrainJob};
 use super::optimizer::{Optimizer, Rule};
-use super::trainee::{StepSettings, Trainee};
+use super::trainee::Trainee;
 use crate::error::InvalidSetting;
 use crate::window::WindowLoader;
-use crate::workers::Workers;
 
 /// Settings of a search.
 ///
@@ -212,17 +211,15 @@ impl TrainJob {
         settings: &FindLr,
     ) -> Result<FoundLr, TrainError> {
         settings.check()?;
-        let n = self.threads.max(1);
-        let workers =
-            Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let seed = self.config.seed;
         let batcher = self.batcher(plan, &plan.index)?;
         let loader =
             WindowLoader::<B>::new(plan.index.clone(), Arc::new(batcher), plan.sampling, seed, device.clone())?;
         let feed = Feed::new(Arc::new(loader), 0);
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&self.config));
-        let settings_of_steps = StepSettings { loss: self.loss()?, workers, shares: self.config.shares, seed };
-        let mut trainee = Trainee::new(self.first_network(plan, self.parent()?.as_ref(), device)?, settings_of_steps);
+        let (settings_of_steps, manner) = self.step_settings::<B::InnerBackend>(std::slice::from_ref(device))?;
+        let first = self.first_network(plan, self.parent()?.as_ref(), device)?;
+        let mut trainee = Trainee::new(first, settings_of_steps).computed(manner);
 
         let mut curve: Vec<LrPoint> = Vec::with_capacity(settings.steps);
         let (mut mean, mut lowest, mut stopped_early) = (0.0, f64::INFINITY, false);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend, DeviceOps};
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use serde::Serialize;
@@ -13,11 +13,13 @@ use super::average::{Average, with_identifiers};
 use super::callback::Callback;
 use super::checkpoint::{Checkpoint, CheckpointError, RunIdentity, RunState, Section};
 use super::config::TrainConfig;
+use super::devices::{Manner, threads_and_parts};
 use super::error::TrainError;
 use super::feed::Feed;
 use super::host_steps::HostSteps;
 use super::memory::{Memory, SharedOptimizer};
 use super::optimizer::Rule;
+use super::precision::half;
 use super::progress::{Dashboard, Unlogged, Unseen};
 use super::run::{LoopPlan, Snapshot};
 use super::schedule::Schedule;
@@ -368,10 +370,39 @@ impl TrainJob {
         device: &B::Device,
         watch: Watch,
     ) -> Result<Trained<B::InnerBackend>, TrainError> {
-        let loss = self.loss()?;
-        let n = self.threads.max(1);
-        let workers =
-            Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
+        self.run_on::<B>(plan, std::slice::from_ref(device), watch)
+    }
+
+    /// How a step is computed on `devices`.
+    pub(super) fn step_settings<B: Backend>(
+        &self,
+        devices: &[B::Device],
+    ) -> Result<(StepSettings, Manner), TrainError> {
+        let device = devices.first().cloned().unwrap_or_default();
+        let (workers, shares) = threads_and_parts::<B>(devices, self.threads, self.config.shares, &self.loss)?;
+        let manner = Manner {
+            devices: if devices.len() > 1 { devices.iter().map(DeviceOps::id).collect() } else { Vec::new() },
+            half: if self.config.mixed_precision { Some(half::<B>(&device)?) } else { None },
+        };
+        Ok((StepSettings { loss: self.loss()?, workers, shares, seed: self.config.seed }, manner))
+    }
+
+    /// Trains on several devices of backend `B`, each of which takes its part of every batch; the first one holds the
+    /// weights. The result is that of one device up to rounding.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and when the loss is no sum over windows.
+    pub fn run_on<B: AutodiffBackend>(
+        &self,
+        plan: &Plan,
+        devices: &[B::Device],
+        watch: Watch,
+    ) -> Result<Trained<B::InnerBackend>, TrainError> {
+        let device = &devices.first().cloned().unwrap_or_default();
+        let (settings, manner) = self.step_settings::<B::InnerBackend>(devices)?;
+        let loss = settings.loss.clone();
+        // Weights are updated where they are: with several devices on the first.
+        let workers = if manner.is_shared() { Workers::none() } else { settings.workers.clone() };
         let batcher = |index: &Arc<WindowIndex>| self.batcher(plan, index).map(Arc::new);
         let seed = self.config.seed;
         let train =
@@ -408,10 +439,11 @@ impl TrainJob {
         let train = train.starting_at(start.state.position);
         let outcome = Arc::new(Mutex::new(Outcome::<B>::default()));
         let schedule = Schedule::of(&self.config, plan.total_steps, plan.steps_per_epoch);
-        let settings = StepSettings { loss: loss.clone(), workers, shares: self.config.shares, seed };
-        let steps = match self.config.engine.on_slices::<B::InnerBackend>(&self.trained_network(), device)? {
+        // Slices know one kind of number, and one place for it.
+        let plain = !manner.is_shared() && manner.half.is_none();
+        let steps = match self.config.engine.on_slices::<B::InnerBackend>(&self.trained_network(), device, plain)? {
             false => None,
-            true => HostSteps::new(&net, rule.memory(), Rule::of(&self.config), settings.clone(), n)?,
+            true => HostSteps::new(&net, rule.memory(), Rule::of(&self.config), settings.clone(), self.threads.max(1))?,
         };
         let mut callbacks = watch.callbacks;
         callbacks.insert(0, watch.dashboard.callback());
@@ -443,7 +475,7 @@ impl TrainJob {
             start: Mutex::new(Some(start)),
             outcome: outcome.clone(),
         };
-        let learner = Learner::new(Trainee::new(net, settings), rule, schedule);
+        let learner = Learner::new(Trainee::new(net, settings).computed(manner), rule, schedule);
         let metrics =
             (StepMetric::new(StepNumber::Loss), StepMetric::new(StepNumber::Mae), StepMetric::new(StepNumber::Rmse));
         // burn's own folder is for its checkpoints and logs, which this loop does not use.

@@ -19,6 +19,7 @@
 //! | `view` | looking into a run: weights, gradients, sample forecasts |
 //! | `engine` | what computes a step: the learner's tensors, or slices in host memory |
 //! | `trainee` | one step on tensors: a batch shared by the workers |
+//! | `devices`, `precision` | over which threads or devices a batch is spread; mixed precision |
 //! | `host_steps`, `rule_on_slices` | one step on slices |
 //! | `optimizer`, `memory`, `schedule`, `clip` | update rules, their moments, learning rates, clipping by the global norm |
 //! | `finder`, `lr_picture` | the search for a learning rate, and its curve drawn |
@@ -34,6 +35,7 @@ mod checkpoint;
 mod clip;
 mod config;
 mod determinism;
+mod devices;
 mod diagnosis;
 mod engine;
 mod error;
@@ -46,6 +48,7 @@ mod leakage;
 mod lr_picture;
 mod memory;
 mod optimizer;
+mod precision;
 mod progress;
 mod rule_on_slices;
 mod run;
@@ -70,6 +73,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity,
 pub use clip::{clip_global_norm, global_norm};
 pub use config::{Keep, OnNan, TrainConfig, TrainEngine};
 pub use determinism::Determinism;
+pub use devices::Manner;
 pub use diagnosis::{Check, Facts, diagnose};
 pub use error::TrainError;
 pub use finder::{FindLr, FoundLr, LrBasis, LrPoint};

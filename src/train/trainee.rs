@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::devices::{Manner, home, part};
 use super::host_steps::InputValues;
+use super::precision;
 use crate::loss::Loss;
 use crate::model::host::HostForecaster;
 use crate::model::{DropoutKey, NHits, to_host};
@@ -209,6 +211,8 @@ pub struct Trainee<B: Backend> {
     pub(super) host: Option<Arc<HostForecaster>>,
     #[module(skip)]
     settings: StepSettings,
+    #[module(skip)]
+    manner: Manner,
 }
 
 impl StepSettings {
@@ -221,7 +225,12 @@ impl StepSettings {
 impl<B: Backend> Trainee<B> {
     /// Puts a network and its settings together.
     pub fn new(net: NHits<B>, settings: StepSettings) -> Self {
-        Self { net, host: None, settings }
+        Self { net, host: None, settings, manner: Manner::default() }
+    }
+
+    /// The same, computed on other devices or in half precision.
+    pub fn computed(self, manner: Manner) -> Self {
+        Self { manner, ..self }
     }
 }
 
@@ -238,35 +247,46 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
 
     fn step(&self, item: TrainInput<B>) -> TrainOutput<StepOutput> {
         let TrainInput { batch, step } = item;
-        let StepSettings { loss, workers, seed, .. } = self.settings.clone();
+        let (StepSettings { loss, workers, seed, .. }, manner) = (self.settings.clone(), &self.manner);
+        let half = manner.half;
         let windows = batch.n_windows();
         let weight = loss.weight(&batch.host.target_mask);
         // A loss that is not a sum over windows (RMSE) cannot be split.
         let parts = if loss.config().is_additive() { self.settings.parts(windows) } else { 1 };
         let device = batch.target.device();
-        let share = |rows: std::ops::Range<usize>| Share {
+        let share = |(i, rows): (usize, std::ops::Range<usize>)| {
+            let key = DropoutKey { seed, step, first_row: rows.start as u64 };
+            let batch = batch.rows(rows.start, rows.end);
             // A fork has leaves of its own, so each worker builds and walks its own graph.
-            net: if parts == 1 { self.net.clone() } else { self.net.clone().fork(&device) },
-            batch: batch.rows(rows.start, rows.end),
-            key: DropoutKey { seed, step, first_row: rows.start as u64 },
+            let (net, batch) = match parts {
+                1 => (self.net.clone(), batch),
+                _ => part(&self.net, batch, &manner.device::<B>(i, &device)),
+            };
+            Share { net, batch, key }
         };
         let work = move |share: Share<B>| {
-            let y_hat = share.net.forward_train(&share.batch.input, &share.key);
-            let mut output = StepOutput { windows: share.batch.n_windows(), ..StepOutput::default() };
-            (output.mae, output.mse, output.observed) = errors(&loss, &share.batch, y_hat.clone().inner());
-            let (target, mask) = (share.batch.target.clone(), share.batch.target_mask.clone());
-            let value = if loss.config().is_additive() {
-                loss.sum(target, y_hat, mask, share.batch.input.insample_y.clone())
-                    .div_scalar(weight.max(f64::MIN_POSITIVE))
-            } else {
-                loss.forward(target, y_hat, mask, share.batch.input.insample_y.clone())
-            };
-            output.loss = value.clone().inner().into_scalar().elem::<f64>();
-            (GradientsParams::from_grads(value.backward(), &share.net), output)
+            precision::scaled::<B, _>(half, weight, &share.net, |factor| {
+                let net = half.map_or_else(|| share.net.clone(), |dtype| precision::cast(&share.net, dtype));
+                let y_hat = net.forward_train(&share.batch.input, &share.key);
+                let mut output = StepOutput { windows: share.batch.n_windows(), ..StepOutput::default() };
+                (output.mae, output.mse, output.observed) = errors(&loss, &share.batch, y_hat.clone().inner());
+                let (target, mask) = (share.batch.target.clone(), share.batch.target_mask.clone());
+                let value = if loss.config().is_additive() {
+                    loss.sum(target, y_hat, mask, share.batch.input.insample_y.clone())
+                        .div_scalar(weight.max(f64::MIN_POSITIVE))
+                } else {
+                    loss.forward(target, y_hat, mask, share.batch.input.insample_y.clone())
+                };
+                output.loss = value.clone().inner().into_scalar().elem::<f64>();
+                let value = if factor == 1.0 { value } else { value.mul_scalar(factor) };
+                (GradientsParams::from_grads(value.backward(), &share.net), output)
+            })
         };
-        let shares: Vec<Share<B>> = split_evenly(windows, parts).into_iter().map(share).collect();
-        let results =
-            if parts == 1 { shares.into_iter().map(work).collect() } else { workers.map(shares, move |_, s| work(s)) };
+        let shares: Vec<Share<B>> = split_evenly(windows, parts).into_iter().enumerate().map(share).collect();
+        let results = match parts {
+            1 => shares.into_iter().map(work).collect(),
+            _ => workers.map(shares, move |_, s| work(s)),
+        };
         let mut accumulator = GradientsAccumulator::new();
         let mut total = StepOutput { weight, windows, ..StepOutput::default() };
         let mut only = None;
@@ -276,7 +296,7 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
             if single {
                 only = Some(grads);
             } else {
-                accumulator.accumulate(&self.net, grads);
+                accumulator.accumulate(&self.net, home(self, grads, manner, &device));
             }
         }
         total.finish_parts();
@@ -293,7 +313,8 @@ impl<B: Backend> InferenceStep for Trainee<B> {
     fn step(&self, batch: WindowBatch<B>) -> StepOutput {
         let StepSettings { loss, workers, .. } = self.settings.clone();
         let windows = batch.n_windows();
-        let parts = self.settings.parts(windows);
+        // Validation stays where the network is.
+        let parts = if self.manner.is_shared() { 1 } else { self.settings.parts(windows) };
         let shares: Vec<(NHits<B>, WindowBatch<B>)> = split_evenly(windows, parts)
             .into_iter()
             .map(|rows| (self.net.clone(), batch.rows(rows.start, rows.end)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nhits_backends::{Choice, Device, Job, compiled_in, with_backend};
+use nhits_backends::{Choice, Device, Job, usable, with_backend};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -282,5 +282,5 @@ pub fn on_every_backend<J: Job + Clone>(job: &J) -> Vec<(&'static str, J::Output
         let choice = Choice { backend: Some(name.to_string()), device: Device::Auto };
         (name, with_backend(&choice, job.clone()).unwrap_or_else(|e| panic!("{name}: {e}")))
     };
-    compiled_in().map(|info| run(info.name)).collect()
+    usable().map(|info| run(info.name)).collect()
 }

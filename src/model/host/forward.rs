@@ -209,12 +209,20 @@ impl Pass {
 
 /// `out = x W + b` for `rows` rows.
 pub(super) fn linear(layer: &Layer, weights: &[f32], rows: usize, x: &[f32], out: &mut [f32]) {
-    fill_bias(&weights[layer.bias.clone()], out);
     if rows == 1 {
-        return add_row_product(x, &weights[layer.weight.clone()], layer.outputs, out);
+        return row(x, &weights[layer.weight.clone()], layer.outputs, &weights[layer.bias.clone()], out);
     }
+    fill_bias(&weights[layer.bias.clone()], out);
     let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(out, rows, layer.outputs), true);
+}
+
+/// `out = x W + b` for one row. The bias comes last, as it does to the sums of many rows, so that a window alone has the
+/// forecast that it has among others.
+fn row(x: &[f32], weight: &[f32], step: usize, bias: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    add_row_product(x, weight, step, out);
+    out.iter_mut().zip(bias).for_each(|(out, b)| *out += b);
 }
 
 /// The target of `rows` windows and its mask, newest first.
@@ -320,10 +328,11 @@ pub(super) fn block_input(
 /// The knots alone, from their columns of the last layer: what the last block needs.
 pub(super) fn only_knots(layer: &Layer, weights: &[f32], rows: usize, steps: usize, x: &[f32], knots: &mut [f32]) {
     let n = layer.outputs - steps;
-    fill_bias(&weights[layer.bias.clone()][steps..], knots);
+    let bias = &weights[layer.bias.clone()][steps..];
     if rows == 1 {
-        return add_row_product(x, &weights[layer.weight.clone()][steps..], layer.outputs, knots);
+        return row(x, &weights[layer.weight.clone()][steps..], layer.outputs, bias, knots);
     }
+    fill_bias(bias, knots);
     let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs).columns(steps, n);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(knots, rows, n), true);
 }

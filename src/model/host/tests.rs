@@ -211,6 +211,20 @@ fn many_windows_are_forecast_as_few() {
         );
         assert!(apart < 2e-5, "{apart}");
         assert!(forecaster.forecast(&Both::new(&config, 0).slices()).is_empty());
+        // Where sums are fused, a window alone has the bits that it has among others.
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("fma") {
+            let config = small();
+            let net = NHits::<B>::new(&config.check().unwrap(), 3, &device);
+            let forecaster = HostForecaster::new(&net).unwrap();
+            let both = Both::new(&config, 20);
+            let all = forecaster.forecast(&both.slices());
+            for i in [0, 7, 19] {
+                let one = both.slices().rows(&config, &(i..i + 1));
+                let among = &all[i * config.horizon..(i + 1) * config.horizon];
+                assert_eq!(forecaster.forecast(&one), among, "window {i}");
+            }
+        }
     });
 }
 

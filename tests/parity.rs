@@ -1,0 +1,207 @@
+//! Which backends this build can run here, several devices and mixed precision: each against the plain run.
+
+mod support;
+
+use std::sync::Arc;
+
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Device as _, DeviceId};
+use burn::tensor::{DType, Tensor};
+use burn::train::TrainStep;
+use nhits::data::SplitSpec;
+use nhits::loss::{Loss, LossConfig};
+use nhits::model::{NHits, NHitsConfig};
+use nhits::train::{Manner, StepSettings, TrainConfig, TrainError, TrainInput, TrainJob, Trainee, Watch, WindowChoice};
+use nhits::transform::ScalerKind;
+use nhits::window::{ColumnScalers, WindowBatcher, WindowIndex, WindowRules, WindowScaler, WindowShape};
+use nhits::workers::Workers;
+use nhits_backends::{Job, Taken, compiled_in, usable};
+use support::{on_each, panel};
+
+/// The other tests run on every backend that has a device here. Those that must have one are named by `NHITS_BACKENDS`,
+/// so that a device that got lost is a failure and not a test that is skipped.
+#[test]
+fn the_backends_that_must_run_here_do() {
+    let here: Vec<&str> = usable().map(|b| b.name).collect();
+    let without: Vec<String> = compiled_in()
+        .filter(|b| !here.contains(&b.name))
+        .map(|b| format!("{}: {}", b.name, b.devices().map_or_else(|m| m.reason, |_| "does not compute".into())))
+        .collect();
+    println!("tested on {}; without a device: {without:?}", here.join(", "));
+    let wanted = std::env::var("NHITS_BACKENDS").unwrap_or_default();
+    for name in wanted.split(',').filter(|n| !n.is_empty()) {
+        assert!(here.contains(&name), "{name} is not usable here: {here:?}, {without:?}");
+    }
+    assert!(!here.is_empty(), "{without:?}");
+}
+
+fn network() -> NHitsConfig {
+    NHitsConfig { input_size: 24, horizon: 6, mlp_units: vec![[16, 16]; 2], dropout: 0.2, ..NHitsConfig::default() }
+}
+
+fn job(loss: LossConfig) -> TrainJob {
+    let panel = panel(200);
+    TrainJob {
+        target: Vec::new(),
+        features: Default::default(),
+        splits: SplitSpec::rows(140, 60, 0).resolve_all(&panel).unwrap(),
+        panel: Arc::new(panel),
+        network: network().check().unwrap(),
+        loss,
+        scaler: ScalerKind::Standard,
+        window_scaler: WindowScaler::Robust,
+        windows: WindowChoice::default(),
+        config: TrainConfig {
+            max_steps: Some(40),
+            steps_per_epoch: Some(20),
+            batch_size: 64,
+            lr: 3e-3,
+            patience: 0,
+            ..TrainConfig::default()
+        },
+        threads: 2,
+    }
+}
+
+/// Weights and validation losses of a run.
+type Ran = Result<(Vec<f32>, Vec<f64>), TrainError>;
+
+/// A run over so many devices.
+#[derive(Clone)]
+struct Over(TrainJob, usize);
+
+impl Job for Over {
+    type Output = Ran;
+
+    fn run<B: AutodiffBackend>(self, taken: &Taken, device: B::Device) -> Ran {
+        let graphics = ["wgpu", "vulkan", "webgpu", "metal"].contains(&taken.backend);
+        // wgpu's default device is the same adapter with a queue and memory of its own. Elsewhere the same device again.
+        let another = if graphics { B::Device::from_id(DeviceId::new(4, 0)) } else { device.clone() };
+        assert!(!graphics || another != device);
+        let devices: Vec<B::Device> = [device, another].into_iter().cycle().take(self.1).collect();
+        let trained = self.0.run_on::<B>(&self.0.plan()?, &devices, Watch::default())?;
+        let weights = trained.net.tensors().into_iter().flat_map(|t| t.data).collect();
+        Ok((weights, trained.history.iter().filter_map(|r| r.val_loss).collect()))
+    }
+}
+
+fn furthest(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).fold(0.0, |worst, (a, b)| if (a - b).abs() > worst { (a - b).abs() } else { worst })
+}
+
+#[test]
+fn several_devices_give_the_result_of_one_up_to_rounding() {
+    for n in [2, 3] {
+        let one = on_each(|| Over(job(LossConfig::Mae), 1));
+        let many = on_each(|| Over(job(LossConfig::Mae), n));
+        for ((name, one), (_, many)) in one.into_iter().zip(many) {
+            let ((one, losses), (many, others)) = (one.unwrap(), many.unwrap());
+            assert!(furthest(&one, &many) < 1e-3, "{name}, {n} devices: weights off by {}", furthest(&one, &many));
+            for (a, b) in losses.iter().zip(&others) {
+                assert!((a / b - 1.0).abs() < 1e-3, "{name}, {n} devices: validation loss {a} and {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_cannot_be_split_is_refused_on_several_devices() {
+    for (name, ran) in on_each(|| Over(job(LossConfig::Rmse), 2)) {
+        let error = ran.unwrap_err().to_string();
+        assert!(error.contains("--devices") && error.contains("rmse"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn mixed_precision_learns_as_well_as_single_precision_and_is_not_the_same() {
+    let plain = on_each(|| Over(job(LossConfig::Mae), 1));
+    let mixed = on_each(|| {
+        let mut job = job(LossConfig::Mae);
+        job.config.mixed_precision = true;
+        Over(job, 1)
+    });
+    for ((name, plain), (_, mixed)) in plain.into_iter().zip(mixed) {
+        if name == "ndarray" {
+            let error = mixed.unwrap_err().to_string();
+            assert!(error.contains("train.mixed_precision") && error.contains("no half precision"), "{error}");
+            continue;
+        }
+        let ((plain, losses), (mixed, others)) = (plain.unwrap(), mixed.unwrap_or_else(|e| panic!("{name}: {e}")));
+        assert_ne!(plain, mixed, "{name}: nothing was computed in half precision");
+        let (a, b) = (losses.last().unwrap(), others.last().unwrap());
+        assert!((a / b - 1.0).abs() < 0.03, "{name}: validation loss {a} in f32, {b} in half precision");
+    }
+}
+
+/// The gradient of each weight in f32 and in another type, for a batch whose loss has small derivatives.
+#[derive(Clone)]
+struct Gradients(DType);
+
+/// How far the gradients of each weight are from those in f32, relative to their norm; or that the type is not there.
+type Apart = Option<Vec<f64>>;
+
+impl Job for Gradients {
+    type Output = Apart;
+
+    fn run<B: AutodiffBackend>(self, _: &Taken, device: B::Device) -> Apart {
+        use burn::tensor::backend::Backend;
+        if !<B::InnerBackend as Backend>::supports_dtype(&device, self.0) {
+            return None;
+        }
+        // A mean over 48,000 values has derivatives of 2e-5, and those of the first layers are smaller still: less than
+        // f16 knows well.
+        let panel = Arc::new(panel(4000));
+        let shape = WindowShape { input_size: 24, horizon: 6 };
+        let index = WindowIndex::new(&panel, &[0..4000, 0..4000], &WindowRules::train(shape)).unwrap();
+        let scalers = Arc::new(ColumnScalers::none(&panel));
+        let batcher = WindowBatcher::new(panel, &index, scalers, WindowScaler::Standard).unwrap();
+        let windows: Vec<_> = index.windows().collect();
+        let net = NHits::<B>::new(&NHitsConfig { dropout: 0.0, ..network() }.check().unwrap(), 5, &device);
+        let gradients = |half: Option<DType>| {
+            let loss = Loss::new(LossConfig::Mae, None, 24, 6).unwrap();
+            let settings = StepSettings { loss, workers: Workers::none(), shares: 1, seed: 9 };
+            let trainee = Trainee::new(net.clone(), settings).computed(Manner { half, ..Manner::default() });
+            let batch = batcher.gather(&windows).into_tensors::<B>(&device);
+            let out = TrainStep::step(&trainee, TrainInput { batch, step: 1 });
+            flat::<B>(&trainee, out.grads)
+        };
+        let (single, half) = (gradients(None), gradients(Some(self.0)));
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+        let apart = |(a, b): (&Vec<f32>, &Vec<f32>)| {
+            let difference = norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
+            difference / norm(&mut a.iter().map(|a| f64::from(*a)))
+        };
+        Some(single.iter().zip(&half).map(apart).collect())
+    }
+}
+
+/// Gradients of every weight, on the host.
+fn flat<B: AutodiffBackend>(trainee: &Trainee<B>, grads: GradientsParams) -> Vec<Vec<f32>> {
+    use burn::module::{Module, ModuleVisitor, Param};
+    struct Collect(GradientsParams, Vec<Vec<f32>>);
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let grad = self.0.get::<B::InnerBackend, D>(param.id).unwrap();
+            assert_eq!(grad.dtype(), DType::F32, "gradients are those of the f32 weights");
+            self.1.push(grad.into_data().to_vec().unwrap());
+        }
+    }
+    let mut collect = Collect(grads, Vec::new());
+    trainee.visit(&mut collect);
+    collect.1
+}
+
+#[test]
+fn gradients_in_half_precision_are_those_of_single_precision_even_where_they_are_tiny() {
+    for (dtype, allowed) in [(DType::F16, 0.03), (DType::BF16, 0.1)] {
+        for (name, apart) in on_each(|| Gradients(dtype)) {
+            let Some(apart) = apart else {
+                println!("{name} has no {dtype:?}");
+                continue;
+            };
+            let worst = apart.iter().fold(0.0, |w: f64, a| if *a > w || a.is_nan() { *a } else { w });
+            assert!(worst > 0.0 && worst < allowed, "{name}, {dtype:?}: {apart:?}");
+        }
+    }
+}
