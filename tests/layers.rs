@@ -16,6 +16,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("transform", 2),
     ("metric", 2),
     ("registry", 2),
+    ("features", 3),
     ("model", 3),
     ("loss", 3),
     ("window", 4),
@@ -23,8 +24,9 @@ const FLOORS: &[(&str, usize)] = &[
     ("train", 6),
     ("forecast", 6),
     ("evaluate", 7),
+    ("quantize", 8),
     ("experiment", 7),
-    ("cli", 8),
+    ("cli", 9),
 ];
 
 fn floor(room: &str) -> Option<usize> {

@@ -10,7 +10,7 @@ use nhits::bundle::{EpochRecord, StoppedBy};
 use nhits::data::SplitSpec;
 use nhits::error::Advise;
 use nhits::loss::LossConfig;
-use nhits::model::NHitsConfig;
+use nhits::model::{Activations, NHitsConfig, QuantizationConfig};
 use nhits::train::{
     Callback, CheckpointError, CheckpointEvent, CheckpointFolder, Checkpoints, Every, Next, OnNan, OptimizerKind,
     PlateauRules, RunEnd, ScheduleConfig, StepEvent, TrainConfig, TrainError, TrainJob, Watch, WindowChoice,
@@ -34,6 +34,8 @@ fn job(config: TrainConfig) -> TrainJob {
         panel: Arc::new(panel),
         network: network.check().unwrap(),
         loss: LossConfig::Huber { delta: 0.5 },
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Standard,
         windows: WindowChoice::default(),
@@ -188,6 +190,12 @@ fn every_option_that_has_a_state_is_resumed() {
     same(&TrainConfig { ema: Some(0.9), ..config() }, &[3, 8], Every::Steps(1000));
     same(&TrainConfig { accumulate: 2, ..config() }, &[2, 7], Every::Steps(1000));
     same(&TrainConfig { steps_per_epoch: Some(4), max_steps: Some(18), ..config() }, &[6], Every::Steps(1000));
+    // Learned ranges are weights of the network; dynamic ones have no state at all.
+    for activations in [Activations::MinMax, Activations::Dynamic] {
+        let quantize = Some(QuantizationConfig { activations, ..QuantizationConfig::default() });
+        same(&TrainConfig { quantize: quantize.clone(), ..config() }, &[3, 8], Every::Steps(1000));
+        same(&TrainConfig { quantize, ema: Some(0.9), on_nan: OnNan::Rollback, ..config() }, &[4], Every::Steps(1000));
+    }
     let rules = PlateauRules { patience: 0, factor: 0.5, threshold: 0.5, ..PlateauRules::default() };
     let plateau = TrainConfig { schedule: ScheduleConfig::Plateau(rules), patience: 0, ..config() };
     for (name, came) in straight(&plateau) {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Bundle, BundleError};
 use crate::data::Panel;
-use crate::registry::{Architecture, DataCard, Hardware, Metadata, Registry, VersionChoice};
+use crate::registry::{Architecture, DataCard, Filter, Hardware, Metadata, Registry, VersionChoice};
 
 /// The type under which a bundle's model is registered.
 pub const REGISTERED_AS: &str = "nhits";
@@ -32,7 +32,23 @@ impl Bundle {
         metadata: &Metadata,
         version: &VersionChoice,
     ) -> Result<String, BundleError> {
-        Ok(registry.save_as(&self.to_bytes()?, metadata, version)?)
+        let metadata = self.with_float_parent(registry, metadata)?;
+        Ok(registry.save_as(&self.to_bytes()?, &metadata, version)?)
+    }
+
+    /// The metadata with the float model that a quantized one was made from as its parent, where the registry has it and
+    /// no parent is named.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub fn with_float_parent(&self, registry: &Registry, metadata: &Metadata) -> Result<Metadata, BundleError> {
+        let mut metadata = metadata.clone();
+        let parent = self.manifest.quantization.as_ref().and_then(|q| q.float_parent.as_ref());
+        if let (None, Some(sha256)) = (&metadata.parent, parent) {
+            let found = registry.list(&Filter::default())?.into_iter().find(|m| m.sha256 == *sha256);
+            metadata.parent = found.map(|m| m.id);
+        }
+        Ok(metadata)
     }
 
     /// The bundle that a reference (`name@production`, `name@1.2.0`, an id) means.
@@ -54,6 +70,12 @@ fn card(bundle: &Bundle, name: &str) -> Metadata {
     let train = m.experiment.get("train").cloned().unwrap_or_default();
     let mut metrics = BTreeMap::new();
     let mut hardware = Hardware::default();
+    let mut extra = serde_json::Map::new();
+    if let Some(q) = &m.quantization {
+        extra.insert("precision".into(), bundle.precision().into());
+        extra.insert("quantized_by".into(), q.method.name().into());
+        extra.insert("float_parent".into(), json!(q.float_parent));
+    }
     let mut data = DataCard {
         fingerprint: m.data_fingerprint.clone(),
         frequency: m.freq.map(|f| f.to_string()),
@@ -68,9 +90,14 @@ fn card(bundle: &Bundle, name: &str) -> Metadata {
         data.n_series = Some(t.n_series as u64);
     }
     let count = |n: usize| n as u64;
+    let mut hyperparameters = json!({"model": m.model, "loss": m.loss, "scaler": m.scaler,
+        "window_scaler": m.window_scaler, "train": train});
+    if m.makes_columns() {
+        hyperparameters["target"] = json!(m.target);
+        hyperparameters["features"] = json!(m.features.columns);
+    }
     Metadata {
-        hyperparameters: json!({"model": m.model, "loss": m.loss, "scaler": m.scaler, "window_scaler": m.window_scaler,
-            "train": train}),
+        hyperparameters,
         training: m.experiment.clone(),
         metrics,
         architecture: Architecture {
@@ -83,6 +110,7 @@ fn card(bundle: &Bundle, name: &str) -> Metadata {
         hardware,
         seed: Some(m.seed),
         program: m.program.clone(),
+        extra,
         ..Metadata::new(name, REGISTERED_AS)
     }
 }

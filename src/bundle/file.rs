@@ -5,10 +5,14 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::{Bundle, BundleError, FORMAT_VERSION, Manifest, SeriesState};
+use super::quantized::{scale_name, unpacked, zero_name};
+use super::{
+    Bundle, BundleError, FORMAT_VERSION, MADE_FORMAT, Manifest, QUANTIZED_FORMAT, QuantizedLayer, SeriesState,
+};
 use crate::atomic_file::write_atomic;
+use crate::kernel::Int8Matrix;
 use crate::model::{Checked, NamedTensor};
-use crate::transform::{ScalerKind, SeriesScaler};
+use crate::transform::{ScalerKind, SeriesScaler, Step, TargetPipeline};
 use crate::window::ColumnScalers;
 
 /// The key of the manifest in the header's metadata.
@@ -28,6 +32,17 @@ impl Bundle {
         // name, type, shape, bytes; the views below borrow the bytes.
         let mut parts: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         for t in &self.weights {
+            let layer = t.name.strip_suffix(".weight").and_then(|l| self.integers.iter().find(|q| q.layer == l));
+            if let Some(QuantizedLayer { layer, weight }) = layer {
+                let bytes = |values: &[i8]| values.iter().map(|v| v.to_le_bytes()[0]).collect::<Vec<u8>>();
+                parts.push((t.name.clone(), Dtype::I8, t.shape.clone(), bytes(&weight.values)));
+                let scales = weight.scales.iter().flat_map(|v| v.to_le_bytes()).collect();
+                parts.push((scale_name(layer), Dtype::F32, vec![weight.scales.len()], scales));
+                if let Some(zeros) = &weight.zeros {
+                    parts.push((zero_name(layer), Dtype::I8, vec![zeros.len()], bytes(zeros)));
+                }
+                continue;
+            }
             let bytes = t.data.iter().flat_map(|v| v.to_le_bytes()).collect();
             parts.push((t.name.clone(), Dtype::F32, t.shape.clone(), bytes));
         }
@@ -47,6 +62,9 @@ impl Bundle {
             series.scalers.futr.iter().enumerate().for_each(|(i, s)| scaler(&format!("futr.{i}"), s));
             let stat: Vec<f64> = series.scalers.stat.iter().flat_map(|(shift, scale)| [*shift, *scale]).collect();
             push("series.stat".into(), &stat);
+            for (k, values) in series.target.fitted.iter().enumerate() {
+                push(target_name(k), values);
+            }
         }
         let mut views = Vec::with_capacity(parts.len());
         for (name, dtype, shape, bytes) in &parts {
@@ -96,9 +114,12 @@ impl Bundle {
             .ok_or_else(|| BundleError::NoManifest { path: path.into() })?;
         let (manifest, model) = read_manifest(text, path)?;
         let reader = Reader { tensors: &tensors, path };
+        let integers = reader.integers(&manifest, &model)?;
+        let is_integer =
+            |name: &str| name.strip_suffix(".weight").is_some_and(|layer| integers.iter().any(|q| q.layer == layer));
         let weights = tensors
             .iter()
-            .filter(|(name, _)| !name.starts_with("series."))
+            .filter(|(name, _)| !["series.", "quantized."].iter().any(|p| name.starts_with(p)) && !is_integer(name))
             .map(|(name, view)| {
                 Ok(NamedTensor {
                     name: name.to_string(),
@@ -108,11 +129,17 @@ impl Bundle {
             })
             .collect::<Result<Vec<_>, BundleError>>()?;
         let mut weights = weights;
+        weights.extend(integers.iter().map(unpacked));
         weights.sort_by(|a, b| a.name.cmp(&b.name));
         check_weights(&model, &weights, path)?;
         let series = tensors.names().contains(&"series.ids").then(|| reader.series(&manifest)).transpose()?;
-        Ok(Self { manifest, weights, series })
+        Ok(Self { manifest, weights, series, integers })
     }
+}
+
+/// The tensor of what step `k` of the target's transforms fitted.
+fn target_name(k: usize) -> String {
+    format!("series.target.{k}")
 }
 
 /// Parses the manifest: the format's number first, so that a newer file is told apart from a damaged one.
@@ -130,8 +157,24 @@ fn read_manifest(text: &str, path: &Path) -> Result<(Manifest, Checked), BundleE
         return Err(bad("`format_version` is 0, the first format is 1".into()));
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+    if manifest.quantization.is_some() && manifest.format_version < QUANTIZED_FORMAT {
+        let found = manifest.format_version;
+        return Err(bad(format!("`format_version` is {found}, integer weights came with {QUANTIZED_FORMAT}")));
+    }
     let model = manifest.model.check().map_err(|e| bad(e.to_string()))?;
     manifest.loss.check().map_err(|e| bad(e.to_string()))?;
+    if manifest.makes_columns() && manifest.format_version < MADE_FORMAT {
+        return Err(bad(format!(
+            "`format_version` is {}, transforms and features came with {MADE_FORMAT}",
+            manifest.format_version
+        )));
+    }
+    manifest.target.iter().try_for_each(Step::check).map_err(|e| bad(e.to_string()))?;
+    manifest.features.check().map_err(|e| bad(e.to_string()))?;
+    let (made, names) = (&manifest.features.columns, &manifest.columns);
+    if !names.hist_exog.ends_with(&made.hist_names()) || !names.futr_exog.ends_with(&made.futr_names()) {
+        return Err(bad("`columns` does not end with the columns of `features`".into()));
+    }
     let columns = &manifest.columns;
     for (what, names, wanted) in [
         ("hist_exog", columns.hist_exog.len(), manifest.model.hist_exog),
@@ -204,6 +247,54 @@ impl Reader<'_> {
         Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
+    /// The integers of the layers that the manifest names, with their scales.
+    fn integers(&self, manifest: &Manifest, model: &Checked) -> Result<Vec<QuantizedLayer>, BundleError> {
+        let Some(record) = &manifest.quantization else { return Ok(Vec::new()) };
+        let bad = |detail: String| BundleError::BadManifest { path: self.path.into(), detail };
+        record.inputs(model).map_err(bad)?;
+        record.config.check().map_err(|e| bad(e.to_string()))?;
+        let specs = model.tensor_specs();
+        let layer = |layer: &String| {
+            let name = format!("{layer}.weight");
+            // `inputs` refused names that are no layers of the network, and a layer's weight has two dimensions.
+            let shape = specs.iter().find(|s| s.name == name).map(|s| s.shape.clone()).unwrap_or_default();
+            let bytes = self.signed(&name, &shape)?;
+            let (scale_name, zero_name) = (scale_name(layer), zero_name(layer));
+            let scales = self.tensors.tensor(&scale_name).map_err(|_| self.bad(&scale_name, "is missing"))?;
+            if scales.shape() != [1] && scales.shape() != [shape[0]] {
+                let found = scales.shape();
+                return Err(self.bad(&scale_name, format!("has shape {found:?}, expected [1] or [{}]", shape[0])));
+            }
+            let scales = self.floats(&scale_name, &scales)?;
+            let zeros = match self.tensors.tensor(&zero_name) {
+                Ok(_) => Some(self.signed(&zero_name, &[scales.len()])?),
+                Err(_) if record.config.symmetric => None,
+                Err(_) => return Err(self.bad(&zero_name, "is missing")),
+            };
+            let weight = Int8Matrix { outputs: shape[0], inputs: shape[1], values: bytes, scales, zeros };
+            weight.check().map_err(|e| {
+                let name = match e.field.as_str() {
+                    "scale" => &scale_name,
+                    "zero_point" => &zero_name,
+                    _ => &name,
+                };
+                self.bad(name, format!("is {}, expected {}", e.value, e.allowed))
+            })?;
+            Ok(QuantizedLayer { layer: layer.clone(), weight })
+        };
+        record.layers.iter().map(|l| layer(&l.layer)).collect()
+    }
+
+    /// The values of an I8 tensor of a shape.
+    fn signed(&self, name: &str, shape: &[usize]) -> Result<Vec<i8>, BundleError> {
+        let view = self.tensors.tensor(name).map_err(|_| self.bad(name, "is missing"))?;
+        if view.dtype() != Dtype::I8 || view.shape() != shape {
+            let detail = format!("is {:?} of shape {:?}, expected I8 of shape {shape:?}", view.dtype(), view.shape());
+            return Err(self.bad(name, detail));
+        }
+        Ok(view.data().iter().map(|b| i8::from_le_bytes([*b])).collect())
+    }
+
     fn doubles(&self, name: &str, length: usize) -> Result<Vec<f64>, BundleError> {
         let view = self.tensors.tensor(name).map_err(|_| self.bad(name, "is missing"))?;
         if view.dtype() != Dtype::F64 || view.shape() != [length] {
@@ -247,7 +338,16 @@ impl Reader<'_> {
             hist: many("hist", manifest.model.hist_exog)?,
             futr: many("futr", manifest.model.futr_exog)?,
             stat: stat.chunks_exact(2).map(|p| (p[0], p[1])).collect(),
+            as_is: manifest.features.columns.n_futr(),
         };
-        Ok(SeriesState { ids, scalers })
+        let fitted = manifest.target.iter().enumerate().map(|(k, step)| {
+            let name = target_name(k);
+            let length = n.checked_mul(step.transform().width()).ok_or_else(|| self.bad(&name, "is too long"))?;
+            self.doubles(&name, length)
+        });
+        let target =
+            TargetPipeline { steps: manifest.target.clone(), fitted: fitted.collect::<Result<_, _>>()?, n_series: n };
+        target.check(n).map_err(|e| self.bad("series.target", e.to_string()))?;
+        Ok(SeriesState { ids, scalers, target })
     }
 }

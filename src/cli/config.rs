@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 
 use super::error::CliError;
+use super::feature_flags::FeatureFlags;
 use super::flags::{DataFlags, SplitFlags};
+use super::quantize::RoundingFlags;
 use super::schedule_flags::ScheduleFlags;
 use super::session::Session;
 use super::train_flags::{LossFlags, NetworkFlags, TrainerFlags};
@@ -31,11 +33,21 @@ pub(super) struct ExperimentArgs {
     #[command(flatten)]
     pub split: SplitFlags,
     #[command(flatten)]
+    pub features: FeatureFlags,
+    #[command(flatten)]
     pub network: NetworkFlags,
     #[command(flatten)]
     pub loss: LossFlags,
     #[command(flatten)]
     pub schedule: ScheduleFlags,
+    /// Float model whose weights the run starts from; settings that neither flags nor a preset or --config name are its
+    #[arg(long, value_name = "BUNDLE", help_heading = "Training")]
+    pub from: Option<std::path::PathBuf>,
+    /// Train with rounding in the forward pass: qat (quantization-aware training), which ends in an int8 model
+    #[arg(long, value_name = "HOW", help_heading = "Quantization")]
+    pub quantize: Option<String>,
+    #[command(flatten)]
+    pub rounding: RoundingFlags,
     // Last, so that what a command adds stands under its heading, too.
     #[command(flatten)]
     pub trainer: TrainerFlags,
@@ -44,17 +56,42 @@ pub(super) struct ExperimentArgs {
 impl ExperimentArgs {
     /// The experiment: preset, file, flags, in this order.
     pub fn resolve(&self, session: &Session) -> Result<Experiment, CliError> {
-        let mut experiment = session.experiment(self.preset.as_deref())?;
+        self.resolve_on(session.experiment(self.preset.as_deref())?)
+    }
+
+    /// The flags on top of an experiment.
+    pub fn resolve_on(&self, mut experiment: Experiment) -> Result<Experiment, CliError> {
         self.data.apply(&mut experiment.data)?;
         if let Some(split) = self.split.spec()? {
             experiment.split = split;
         }
+        self.features.apply(&mut experiment)?;
         self.network.apply(&mut experiment)?;
         self.loss.apply(&mut experiment)?;
         self.schedule.apply(&mut experiment.train)?;
         self.trainer.apply(&mut experiment)?;
+        self.apply_rounding(&mut experiment)?;
+        if self.from.is_some() {
+            experiment.train.from.clone_from(&self.from);
+        }
         experiment.check()?;
         Ok(experiment)
+    }
+
+    fn apply_rounding(&self, experiment: &mut Experiment) -> Result<(), CliError> {
+        match self.quantize.as_deref() {
+            None => {}
+            Some("qat") => drop(experiment.train.quantize.get_or_insert_default()),
+            Some(other) => return Err(super::train_flags::unknown("--quantize", other, &["qat"])),
+        }
+        match &mut experiment.train.quantize {
+            Some(config) => self.rounding.apply(config),
+            None if self.rounding.any() => {
+                let message = "the flags of quantization need --quantize";
+                Err(CliError::input("usage", message).hint("add --quantize qat, or use `nhits quantize` on a model"))
+            }
+            None => Ok(()),
+        }
     }
 }
 

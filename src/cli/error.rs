@@ -17,13 +17,15 @@ pub(super) struct CliError {
     pub kind: String,
     pub message: String,
     pub hint: Option<String>,
+    /// What was found on the way, beside the error in the JSON.
+    pub report: Option<Box<serde_json::Value>>,
     pub fault: Fault,
 }
 
 impl CliError {
     /// The user's input is wrong.
     pub fn input(kind: &str, message: impl Into<String>) -> Self {
-        Self { kind: kind.into(), message: message.into(), hint: None, fault: Fault::Input }
+        Self { kind: kind.into(), message: message.into(), hint: None, report: None, fault: Fault::Input }
     }
 
     /// The program could not do its work.
@@ -37,6 +39,12 @@ impl CliError {
         self
     }
 
+    /// Adds what was found on the way.
+    pub fn report(mut self, report: serde_json::Value) -> Self {
+        self.report = Some(Box::new(report));
+        self
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self.fault {
@@ -47,7 +55,8 @@ impl CliError {
 }
 
 /// Kinds that are not the input's fault.
-const PROGRAM_KINDS: [&str; 12] = [
+const PROGRAM_KINDS: [&str; 13] = [
+    "accuracy-gate",
     "threads",
     "non-finite-loss",
     "non-finite-gradient",
@@ -65,7 +74,8 @@ const PROGRAM_KINDS: [&str; 12] = [
 impl<E: Advise> From<E> for CliError {
     fn from(error: E) -> Self {
         let fault = if PROGRAM_KINDS.contains(&error.kind()) { Fault::Program } else { Fault::Input };
-        Self { kind: error.kind().to_string(), message: error.to_string(), hint: error.hint(), fault }
+        let (message, hint) = (error.to_string(), error.hint());
+        Self { kind: error.kind().to_string(), message, hint, report: None, fault }
     }
 }
 

@@ -3,10 +3,12 @@
 mod backends;
 mod config;
 mod data;
+mod data_features;
 mod data_shown;
 mod demo;
 mod error;
 mod evaluate;
+mod feature_flags;
 mod flags;
 mod import;
 mod lr_find;
@@ -15,6 +17,7 @@ mod models;
 mod models_shown;
 mod output;
 mod predict;
+mod quantize;
 mod register_flags;
 mod schedule_flags;
 mod series_report;
@@ -89,6 +92,8 @@ enum Command {
     Predict(Box<predict::PredictArgs>),
     /// Judge a model on its test windows, beside naive, seasonal naive, drift and linear baselines
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Turn a model's weights into 8-bit integers, if it forecasts as well as was asked for
+    Quantize(Box<quantize::QuantizeArgs>),
     /// Look into a file, check it, or make synthetic series
     #[command(subcommand)]
     Data(Box<data::DataCommand>),
@@ -140,6 +145,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Train(args) => args.run(session),
         Command::Predict(args) => args.run(session),
         Command::Evaluate(args) => args.run(session),
+        Command::Quantize(args) => args.run(session),
         Command::Data(command) => command.run(session),
         Command::Import(args) => args.run(session),
         Command::Models(args) => args.run(session),

@@ -29,6 +29,11 @@ fn is_path(path: &Path) -> bool {
 }
 
 impl ModelFlag {
+    /// The text that was given, as a path.
+    pub fn path(&self) -> &Path {
+        &self.model
+    }
+
     /// The bundle: a path that exists wins, then the registry is asked.
     pub fn bundle(&self) -> Result<Bundle, CliError> {
         let reference = match self.model.to_str() {

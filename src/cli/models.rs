@@ -229,13 +229,13 @@ impl AddArgs {
     fn run(self, root: &Path, session: &Session) -> Result<(), CliError> {
         let read = |e| CliError::input("bundle-io", format!("cannot read {}: {e}", self.file.display()));
         let bytes = std::fs::read(&self.file).map_err(read)?;
-        let mut metadata = match (Bundle::from_bytes(&bytes, &self.file), &self.kind) {
+        let (bundle, mut metadata) = match (Bundle::from_bytes(&bytes, &self.file), &self.kind) {
             (Ok(bundle), kind) => {
                 let mut metadata = bundle.card(&self.name);
                 metadata.kind = kind.clone().unwrap_or(metadata.kind);
-                metadata
+                (Some(bundle), metadata)
             }
-            (Err(_), Some(kind)) if kind != crate::bundle::REGISTERED_AS => Metadata::new(&self.name, kind),
+            (Err(_), Some(kind)) if kind != crate::bundle::REGISTERED_AS => (None, Metadata::new(&self.name, kind)),
             (Err(error), _) => return Err(error.into()),
         };
         self.about.apply(&mut metadata);
@@ -251,6 +251,9 @@ impl AddArgs {
         }
         let version: VersionChoice = self.bump.parse()?;
         let registry = Registry::open(root)?;
+        if let Some(bundle) = &bundle {
+            metadata = bundle.with_float_parent(&registry, &metadata)?;
+        }
         let id = registry.save_as(&bytes, &metadata, &version)?;
         let model = registry.metadata(&id)?;
         session.output.result(format!("added {} as {id}", model.reference()), &model)

@@ -67,7 +67,10 @@ impl Output {
     /// Ends the program with an error.
     pub fn failed(&self, error: &CliError) -> ExitCode {
         if self.json {
-            let value = json!({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}});
+            let mut value = json!({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}});
+            if let Some(report) = &error.report {
+                value["report"] = (**report).clone();
+            }
             let _ = writeln!(std::io::stdout(), "{value}");
         } else {
             let _ = writeln!(std::io::stderr(), "error: {}", error.message);

@@ -6,6 +6,7 @@ use nhits_backends::{Choice, Job, Taken, resolve, with_backend};
 
 use super::error::{CliError, backend};
 use super::output::Output;
+use crate::bundle::Bundle;
 use crate::experiment::{Experiment, Preset};
 
 /// The global flags, resolved.
@@ -39,6 +40,25 @@ impl Session {
         if let Some(name) = preset {
             name.parse::<Preset>()?.apply(&mut experiment);
         }
+        if let Some(path) = &self.config {
+            experiment = experiment.overridden_by(path)?;
+        }
+        if let Some(seed) = self.seed {
+            experiment.train.seed = seed;
+        }
+        Ok(experiment)
+    }
+
+    /// The experiment that a model was trained in, but for its data file; then the file of `--config`, then `--seed`.
+    pub fn experiment_like(&self, bundle: &Bundle) -> Result<Experiment, CliError> {
+        let mut experiment = match &bundle.manifest.experiment {
+            serde_json::Value::Null => Experiment::default(),
+            value => serde_json::from_value::<Experiment>(value.clone()).map_err(|e| {
+                CliError::input("bad-manifest", format!("the settings in the model are not valid: {e}"))
+                    .hint("name the settings with --preset or flags")
+            })?,
+        };
+        experiment.data.path = PathBuf::new();
         if let Some(path) = &self.config {
             experiment = experiment.overridden_by(path)?;
         }

@@ -208,6 +208,17 @@ pub(super) struct Outcome {
 }
 
 impl TrainArgs {
+    /// The experiment, which begins with that of the model to start from.
+    fn resolved(&self, session: &Session) -> Result<Experiment, CliError> {
+        let Some(path) = &self.experiment.from else { return self.experiment.resolve(session) };
+        let bundle = Bundle::load(path)?;
+        let experiment = match &self.experiment.preset {
+            Some(_) => session.experiment(self.experiment.preset.as_deref())?,
+            None => session.experiment_like(&bundle)?,
+        };
+        self.experiment.resolve_on(experiment)
+    }
+
     pub fn run(self, mut session: Session) -> Result<(), CliError> {
         let began = Instant::now();
         if let Some(n) = self.gpu {
@@ -215,7 +226,7 @@ impl TrainArgs {
         }
         // An absent backend or device is told before anything is read.
         let taken = session.taken()?;
-        let mut experiment = self.experiment.resolve(&session)?;
+        let mut experiment = self.resolved(&session)?;
         self.experiment.data.apply_named(&mut experiment)?;
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
         let picture = lr_find::picture(&self.run_dir);

@@ -1,7 +1,22 @@
 //! Arithmetic on slices in host memory: what CPU backends compute where tensors would only copy. No tensors, no model.
+//!
+//! | file | what |
+//! |---|---|
+//! | `product` | matrix products in f32 |
+//! | `int8` | products of 8-bit integers with exact sums, by the best instructions that the processor has |
+//! | `int8_scales` | from floats to 8-bit integers and back: scales, zero points, rounding |
+//! | `int8_dense` | a layer of a network in 8-bit integers |
 
+mod int8;
+mod int8_dense;
+mod int8_scales;
 mod product;
 mod row;
 
+pub use int8::{Instructions, MOST_TERMS, int8_product};
+pub(crate) use int8_dense::Int8Scratch;
+pub use int8_dense::{Int8Dense, RowScale};
+pub use int8_scales::{Int8Input, Int8Matrix, Int8Scheme};
+pub(crate) use int8_scales::{LEAST_SCALE, STEPS, SYMMETRIC};
 pub use product::{Matrix, MatrixMut, product};
 pub use row::add_row_product;

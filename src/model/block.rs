@@ -8,6 +8,11 @@ use burn::tensor::{Tensor, backend::Backend};
 use super::activation::Activation;
 use super::config::{BlockShape, Checked};
 use super::dropout::{self, DropoutKey};
+use super::quantization::{LayerInput, rounded_input, rounded_weights};
+use crate::kernel::Int8Scheme;
+
+/// Who wants to see the inputs of linear layers: the number of the layer in the network, and its input `[B, in]`.
+pub(crate) type Seen<'a, B> = Option<&'a dyn Fn(usize, &Tensor<B, 2>)>;
 
 /// One block of a stack.
 ///
@@ -21,6 +26,16 @@ pub struct Block<B: Backend> {
     pub(crate) output: Linear<B>,
     /// The slope `[1]` that all activations of a block share, if they learn one.
     pub(crate) slope: Option<Param<Tensor<B, 1>>>,
+    /// The parameters `[1]` of learned ranges of the layers' inputs; empty where none is learned.
+    pub(crate) ranges: Vec<Option<Param<Tensor<B, 1>>>>,
+    /// How the input of each layer is rounded, none for layers in f32; empty where nothing is quantized.
+    #[module(skip)]
+    inputs: Vec<Option<LayerInput>>,
+    /// How weights are rounded as they are used; none where they lie on their integers already.
+    #[module(skip)]
+    rounding: Option<Int8Scheme>,
+    /// The number of this block's first layer in the network.
+    first_layer: usize,
     /// The interpolation matrix `[knots, H]`: derived, never trained nor stored; none where it is the identity.
     #[module(skip)]
     basis: Option<Tensor<B, 2>>,
@@ -46,10 +61,18 @@ impl<B: Backend> Block<B> {
         hidden: Vec<Linear<B>>,
         output: Linear<B>,
         slope: Option<Param<Tensor<B, 1>>>,
+        ranges: Vec<Option<Param<Tensor<B, 1>>>>,
         device: &B::Device,
     ) -> Self {
         let shape = config.blocks()[number];
+        let n_layers = config.layers_per_block();
+        let first_layer = number * n_layers;
+        let inputs = config.quantization().and_then(|q| q.layers.get(first_layer..first_layer + n_layers));
         Self {
+            ranges,
+            inputs: inputs.map(<[_]>::to_vec).unwrap_or_default(),
+            rounding: config.quantization().and_then(|q| q.rounding),
+            first_layer,
             hidden,
             output,
             slope,
@@ -63,16 +86,34 @@ impl<B: Backend> Block<B> {
         }
     }
 
+    /// The same block, rounded in another way: as block `number` of `config`, without learned ranges.
+    pub(crate) fn rounded(&self, config: &Checked, number: usize) -> Self {
+        let n_layers = config.layers_per_block();
+        let first_layer = number * n_layers;
+        let inputs = config.quantization().and_then(|q| q.layers.get(first_layer..first_layer + n_layers));
+        Self {
+            ranges: Vec::new(),
+            inputs: inputs.map(<[_]>::to_vec).unwrap_or_default(),
+            rounding: config.quantization().and_then(|q| q.rounding),
+            ..self.clone()
+        }
+    }
+
     /// Sizes of the block.
     pub(crate) fn shape(&self) -> BlockShape {
         self.shape
     }
 
     /// The last hidden layer's values `[B, units]` for a pooled input `[B, inputs]`.
-    pub(crate) fn features(&self, input: Tensor<B, 2>, dropout: Option<&DropoutKey>) -> Tensor<B, 2> {
-        let mut x = self.hidden[0].forward(input);
-        for (i, layer) in self.hidden[1..].iter().enumerate() {
-            x = self.activation.apply(layer.forward(x), self.slope.as_ref().map(Param::val));
+    pub(crate) fn features(
+        &self,
+        input: Tensor<B, 2>,
+        dropout: Option<&DropoutKey>,
+        seen: Seen<'_, B>,
+    ) -> Tensor<B, 2> {
+        let mut x = self.linear(0, input, seen);
+        for i in 0..self.hidden.len() - 1 {
+            x = self.activation.apply(self.linear(i + 1, x, seen), self.slope.as_ref().map(Param::val));
             if let Some(key) = dropout.filter(|_| self.dropout > 0.0) {
                 x = dropout::apply(x, key, (self.first_dropout + i) as u64, self.dropout);
             }
@@ -81,8 +122,44 @@ impl<B: Backend> Block<B> {
     }
 
     /// Backcast and knots together, `[B, L + Q * knots]`.
-    pub(crate) fn theta(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.output.forward(features)
+    pub(crate) fn theta(&self, features: Tensor<B, 2>, seen: Seen<'_, B>) -> Tensor<B, 2> {
+        self.linear(self.hidden.len(), features, seen)
+    }
+
+    /// Layer `number` of the block, rounded where it is quantized.
+    fn linear(&self, number: usize, x: Tensor<B, 2>, seen: Seen<'_, B>) -> Tensor<B, 2> {
+        let (x, layer) = (self.input(number, x, seen), self.hidden.get(number).unwrap_or(&self.output));
+        match self.rounding {
+            Some(_) if self.quantized(number).is_some() => {
+                linear(x, self.weight(number), layer.bias.as_ref().map(Param::val))
+            }
+            _ => layer.forward(x),
+        }
+    }
+
+    /// How the input of layer `number` is rounded, if the layer is quantized.
+    fn quantized(&self, number: usize) -> Option<LayerInput> {
+        self.inputs.get(number).copied().flatten()
+    }
+
+    /// The input of layer `number` as the layer takes it.
+    fn input(&self, number: usize, x: Tensor<B, 2>, seen: Seen<'_, B>) -> Tensor<B, 2> {
+        if let Some(see) = seen {
+            see(self.first_layer + number, &x);
+        }
+        match self.quantized(number) {
+            Some(how) => rounded_input(x, how, self.ranges.get(number).and_then(Option::as_ref).map(Param::val)),
+            None => x,
+        }
+    }
+
+    /// The weight `[in, out]` of layer `number` as the layer uses it.
+    fn weight(&self, number: usize) -> Tensor<B, 2> {
+        let weight = self.hidden.get(number).unwrap_or(&self.output).weight.val();
+        match (self.quantized(number), self.rounding) {
+            (Some(_), Some(scheme)) => rounded_weights(weight, scheme),
+            _ => weight,
+        }
     }
 
     /// Splits `theta` into the backcast `[B, L]`, in reversed time, and the knots `[B, Q * knots]`.
@@ -93,9 +170,10 @@ impl<B: Backend> Block<B> {
     }
 
     /// Only the knots `[B, Q * knots]`, from only their columns of the last layer: what the last block needs.
-    pub(crate) fn knots(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub(crate) fn knots(&self, features: Tensor<B, 2>, seen: Seen<'_, B>) -> Tensor<B, 2> {
         let columns = self.input_size..self.shape.theta;
-        let weight = self.output.weight.val();
+        let last = self.hidden.len();
+        let (features, weight) = (self.input(last, features, seen), self.weight(last));
         let rows = weight.dims()[0];
         let bias = self.output.bias.as_ref().map(|b| b.val().slice([columns.clone()]));
         linear(features, weight.slice([0..rows, columns]), bias)

@@ -1,12 +1,13 @@
 //! The shape of a network: its settings, the one place where they are checked, and the sizes that follow from them.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::embedding::EmbeddingConfig;
-use super::{Activation, InterpolationMode, ModelError, PoolingMode};
+use super::{Activation, InterpolationMode, ModelError, PoolingMode, Quantization};
 use crate::error::InvalidSetting;
 
 /// Gives an enum of plain words its `ALL`, `name`, `Display` and `FromStr`; the first word of each line is its name,
@@ -170,6 +171,7 @@ pub struct Checked {
     config: NHitsConfig,
     blocks: Vec<BlockShape>,
     n_parameters: usize,
+    quantization: Option<Arc<Quantization>>,
 }
 
 impl Deref for Checked {
@@ -194,6 +196,31 @@ impl Checked {
     /// Number of weights that are trained.
     pub fn n_parameters(&self) -> usize {
         self.n_parameters
+    }
+
+    /// Linear layers of each block.
+    pub fn layers_per_block(&self) -> usize {
+        self.mlp_units.len() + 2
+    }
+
+    /// The linear layers, by the names of their weights without the ending: `blocks.0.layers.0`, ...
+    pub fn layer_names(&self) -> Vec<String> {
+        let matrices = self.tensor_specs().into_iter().filter(|spec| spec.shape.len() == 2);
+        matrices.filter_map(|spec| spec.name.strip_suffix(".weight").map(str::to_string)).collect()
+    }
+
+    /// The same network with layers in 8 bits. Ranges that are learned are weights of the network.
+    #[must_use]
+    pub fn with_quantization(&self, quantization: Quantization) -> Self {
+        let learned = (0..quantization.layers.len()).filter(|i| quantization.learns(*i)).count();
+        let known = self.quantization().map_or(0, |q| (0..q.layers.len()).filter(|i| q.learns(*i)).count());
+        let n_parameters = self.n_parameters - known + learned;
+        Self { n_parameters, quantization: Some(Arc::new(quantization)), ..self.clone() }
+    }
+
+    /// What is quantized, if anything is.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_deref()
     }
 
     /// Widths of a block's layers from its input to its last hidden layer: `[inputs, units...]`.
@@ -279,7 +306,7 @@ impl NHitsConfig {
                 "use larger numbers (fewer knots), fewer blocks or a shorter horizon",
             ));
         }
-        Ok(Checked { config: self.clone(), blocks, n_parameters })
+        Ok(Checked { config: self.clone(), blocks, n_parameters, quantization: None })
     }
 
     /// Values of the static columns as the blocks see them: numbers, then the vectors of the categories; none on overflow.

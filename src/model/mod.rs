@@ -15,12 +15,15 @@
 //! | `block` | one block: pooled input to backcast and knots |
 //! | `embedding` | vectors for the categories of static columns, before the network |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
+//! | `calibration` | the ranges that layers' inputs have |
+//! | `quantization` | [`QuantizationConfig`], layers in 8 bits on tensors, with gradients |
 //! | `tensors` | weights by their neuralforecast names |
 //! | `host/` | the same network on slices in host memory, for CPU backends |
 
 mod activation;
 mod basis;
 mod block;
+mod calibration;
 mod config;
 mod dropout;
 mod embedding;
@@ -28,17 +31,21 @@ pub mod host;
 mod input;
 mod nhits;
 mod pooling;
+mod quantization;
 mod tensors;
 
 pub use activation::Activation;
 pub use basis::InterpolationMode;
 pub use block::BlockRecord;
+pub use calibration::measured_ranges;
 pub use config::{BlockShape, Checked, NHitsConfig, default_freq_downsample, default_pool_kernels};
 pub use dropout::DropoutKey;
 pub use embedding::{EmbeddingConfig, settle_unknown};
 pub use input::ModelInput;
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
+pub(crate) use quantization::first_range;
+pub use quantization::{Activations, LayerInput, Quantization, QuantizationConfig, learned_range};
 pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
 
 use crate::error::{Advise, InvalidSetting};

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::block::Block;
+use super::block::{Block, Seen};
 use super::config::{Checked, NHitsConfig};
 use super::dropout::DropoutKey;
 use super::input::ModelInput;
@@ -102,7 +102,7 @@ impl<B: Backend> NHits<B> {
     /// # Panics
     /// When the shapes of `input` are not those of the settings.
     pub fn forward(&self, input: &ModelInput<B>) -> Tensor<B, 3> {
-        self.run(input, None, None)
+        self.run(input, None, None, None)
     }
 
     /// The forecast `[B, H, Q]` with the dropout masks of `dropout`; shapes as for [`NHits::forward`].
@@ -110,7 +110,7 @@ impl<B: Backend> NHits<B> {
     /// # Panics
     /// When the shapes of `input` are not those of the settings.
     pub fn forward_train(&self, input: &ModelInput<B>, dropout: &DropoutKey) -> Tensor<B, 3> {
-        self.run(input, Some(dropout), None)
+        self.run(input, Some(dropout), None, None)
     }
 
     /// The forecast in its parts, without dropout; shapes as for [`NHits::forward`].
@@ -119,9 +119,18 @@ impl<B: Backend> NHits<B> {
     /// When the shapes of `input` are not those of the settings.
     pub fn forward_decomposed(&self, input: &ModelInput<B>) -> Decomposition<B> {
         let mut blocks = Vec::with_capacity(self.blocks.len());
-        self.run(input, None, Some(&mut blocks));
+        self.run(input, None, Some(&mut blocks), None);
         let level = self.level(input).expand([input.n_windows(), self.config.horizon * self.config.outputs]);
         Decomposition { level: self.by_step(level), blocks }
+    }
+
+    /// The forecast `[B, H, Q]`, without dropout, while `see` is shown the number and the input `[B, in]` of every linear
+    /// layer, in the order of [`Checked::layer_names`]; shapes as for [`NHits::forward`].
+    ///
+    /// # Panics
+    /// When the shapes of `input` are not those of the settings.
+    pub fn observe(&self, input: &ModelInput<B>, see: &dyn Fn(usize, &Tensor<B, 2>)) -> Tensor<B, 3> {
+        self.run(input, None, None, Some(see))
     }
 
     /// The forward pass; where a `trace` is asked for, every block leaves one.
@@ -130,6 +139,7 @@ impl<B: Backend> NHits<B> {
         input: &ModelInput<B>,
         dropout: Option<&DropoutKey>,
         mut trace: Option<&mut Vec<BlockTrace<B>>>,
+        seen: Seen<'_, B>,
     ) -> Tensor<B, 3> {
         let embedded;
         let input = match self.embeddings.is_empty() {
@@ -155,16 +165,16 @@ impl<B: Backend> NHits<B> {
                 Some(columns) => Tensor::cat(vec![pool.series(residual.clone()), columns], 1),
                 None => pool.series(residual.clone()),
             };
-            let features = block.features(mlp_input.clone(), dropout);
+            let features = block.features(mlp_input.clone(), dropout, seen);
             let part = match &mut trace {
-                None if number == last => block.interpolate(block.knots(features)),
+                None if number == last => block.interpolate(block.knots(features, seen)),
                 None => {
-                    let (backcast, knots) = block.split(block.theta(features));
+                    let (backcast, knots) = block.split(block.theta(features, seen));
                     residual = (residual - backcast) * mask.clone();
                     block.interpolate(knots)
                 }
                 Some(trace) => {
-                    let theta = block.theta(features);
+                    let theta = block.theta(features, seen);
                     let (backcast, knots) = block.split(theta.clone());
                     let part = block.interpolate(knots);
                     trace.push(BlockTrace {

@@ -13,6 +13,9 @@ use super::embedding::EmbeddingConfig;
 use super::nhits::NHits;
 use crate::random::{Purpose, Stream};
 
+/// The ending of the name of a learned range.
+pub(crate) const INPUT_RANGE: &str = "input_range";
+
 /// A weight, gradient or the like: name and layout are those of neuralforecast's `state_dict`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedTensor {
@@ -38,7 +41,8 @@ pub struct TensorSpec {
 impl Checked {
     /// Every weight of the network in the order of neuralforecast's `state_dict`.
     ///
-    /// Layers are numbered as there: linear layers, activations and (where `dropout > 0`) dropouts all count.
+    /// Layers are numbered as there: linear layers, activations and (where `dropout > 0`) dropouts all count. A learned
+    /// range of a layer's input follows the layer's bias, as `blocks.0.layers.0.input_range`.
     pub fn tensor_specs(&self) -> Vec<TensorSpec> {
         let mut specs = vec![];
         for (number, shape) in self.blocks().iter().enumerate() {
@@ -47,9 +51,14 @@ impl Checked {
             let widths = self.widths(shape);
             let mut index = 0;
             let mut slope: Option<String> = None;
+            let first = number * self.layers_per_block();
+            let learns = |layer: usize| self.quantization().is_some_and(|q| q.learns(first + layer));
             for (layer, pair) in widths.windows(2).enumerate() {
                 specs.push(spec(format!("{prefix}.{index}.weight"), &[pair[1], pair[0]]));
                 specs.push(spec(format!("{prefix}.{index}.bias"), &[pair[1]]));
+                if learns(layer) {
+                    specs.push(spec(format!("{prefix}.{index}.{INPUT_RANGE}"), &[1]));
+                }
                 index += 1;
                 if layer > 0 {
                     if self.activation == Activation::PRelu {
@@ -62,6 +71,9 @@ impl Checked {
             }
             specs.push(spec(format!("{prefix}.{index}.weight"), &[shape.theta, widths[widths.len() - 1]]));
             specs.push(spec(format!("{prefix}.{index}.bias"), &[shape.theta]));
+            if learns(widths.len() - 1) {
+                specs.push(spec(format!("{prefix}.{index}.{INPUT_RANGE}"), &[1]));
+            }
         }
         specs.extend(self.embeddings.iter().enumerate().map(|(i, embedding)| TensorSpec {
             name: EmbeddingConfig::tensor_name(i),
@@ -85,6 +97,8 @@ impl<B: Backend> NHits<B> {
             .map(|spec| {
                 let values = if spec.shape == [1] && is_slope(config, &spec) {
                     vec![PRELU_START]
+                } else if is_range(&spec) {
+                    vec![0.0]
                 } else {
                     // A bias follows its weight, whose fan-in is also its own.
                     if let [_, inputs] = spec.shape[..] {
@@ -135,6 +149,7 @@ impl<B: Backend> NHits<B> {
             let layers = config.widths(shape).len();
             let mut linears = Vec::with_capacity(layers);
             let mut slope = None;
+            let mut ranges = Vec::new();
             while linears.len() < layers {
                 let (spec, weight) = values.next().expect("there is a value for each spec");
                 if is_slope(config, &spec) {
@@ -148,9 +163,13 @@ impl<B: Backend> NHits<B> {
                     weight: Param::from_data(weight, device),
                     bias: Some(Param::from_data(TensorData::new(bias, [outputs]), device)),
                 });
+                if config.quantization().is_some() {
+                    let range = values.next_if(|(spec, _)| is_range(spec));
+                    ranges.push(range.map(|(_, v)| Param::from_data(TensorData::new(v, [1]), device)));
+                }
             }
             let output = linears.pop().expect("a block has at least two linear layers");
-            Block::new(config, number, linears, output, slope, device)
+            Block::new(config, number, linears, output, slope, ranges, device)
         });
         let blocks: Vec<_> = blocks.collect();
         let embeddings = values.map(|(spec, table)| {
@@ -158,6 +177,14 @@ impl<B: Backend> NHits<B> {
             Param::from_data(TensorData::new(transposed(&table, rows, dim), [dim, rows]), device)
         });
         Self { blocks, embeddings: embeddings.collect(), config: config.clone() }
+    }
+
+    /// The same weights, rounded in another way as they are used. Nothing is copied; learned ranges are left out.
+    #[must_use]
+    pub fn rounded(&self, quantization: super::Quantization) -> Self {
+        let config = self.config.with_quantization(quantization);
+        let blocks = self.blocks.iter().enumerate().map(|(number, block)| block.rounded(&config, number)).collect();
+        Self { blocks, embeddings: self.embeddings.clone(), config }
     }
 
     /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.
@@ -173,6 +200,7 @@ impl<B: Backend> NHits<B> {
             for (layer, linear) in block.hidden.iter().chain([&block.output]).enumerate() {
                 weights.push(Weight::Matrix(&linear.weight));
                 weights.extend(linear.bias.as_ref().map(Weight::Vector));
+                weights.extend(block.ranges.get(layer).and_then(Option::as_ref).map(Weight::Vector));
                 if let Some(slope) = block.slope.as_ref().filter(|_| (1..block.hidden.len()).contains(&layer)) {
                     weights.push(Weight::Vector(slope));
                 }
@@ -290,6 +318,11 @@ impl<B: AutodiffBackend> NHits<B> {
 /// Whether a spec is a learnt slope: its layer number is that of an activation.
 fn is_slope(config: &Checked, spec: &TensorSpec) -> bool {
     config.activation == Activation::PRelu && spec.shape == [1] && spec.name.ends_with(".weight")
+}
+
+/// Whether a spec is a learned range.
+fn is_range(spec: &TensorSpec) -> bool {
+    spec.name.ends_with(INPUT_RANGE)
 }
 
 /// The values of a tensor as float32 on the host, row-major.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::OptimizerKind;
 use super::schedule::{ScheduleConfig, SchedulePer};
 use crate::error::InvalidSetting;
-use crate::model::Checked;
 use crate::model::host::{HostNetwork, in_host_memory};
+use crate::model::{Checked, QuantizationConfig};
 
 /// Which weights a run ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -69,7 +69,9 @@ impl TrainEngine {
         let (known, near) = (HostNetwork::new(network).is_some(), in_host_memory::<B>(device));
         match self {
             Self::Tensors => Ok(false),
-            Self::Slices if !known => refused("tensors, for a network with activation prelu or embeddings"),
+            Self::Slices if !known => {
+                refused("tensors, for a network with activation prelu or embeddings, or trained with rounding")
+            }
             Self::Slices if !near => refused("tensors, on a backend that keeps its values on a device"),
             Self::Auto | Self::Slices => Ok(known && near),
         }
@@ -105,6 +107,8 @@ impl TrainEngine {
 /// | `shares` | 2 | 1..=64 | parts that a batch (on slices: its loss) is computed in, side by side; the result depends on them, not on threads |
 /// | `engine` | auto | auto, tensors, slices | what computes a step: tensors of the backend, or slices in host memory, faster on CPUs |
 /// | `horizon_weight` | none | one number >= 0 per step | weight of each step of the horizon in the loss |
+/// | `quantize` | none | see [`QuantizationConfig`] | quantization-aware training: what is rounded in the forward pass |
+/// | `from` | none | a float bundle | the model whose weights the run starts from |
 /// | `seed` | 1 | | of weights, window draws and dropout |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -162,6 +166,12 @@ pub struct TrainConfig {
     /// Weight of each step of the horizon in the loss; all the same if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon_weight: Option<Vec<f32>>,
+    /// What is rounded to 8 bits in the forward pass; the run ends in an int8 model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<QuantizationConfig>,
+    /// The bundle whose weights the run starts from; random weights without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<std::path::PathBuf>,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -194,6 +204,8 @@ impl Default for TrainConfig {
             shares: 2,
             engine: TrainEngine::Auto,
             horizon_weight: None,
+            quantize: None,
+            from: None,
             seed: 1,
         }
     }
@@ -252,6 +264,9 @@ impl TrainConfig {
         }
         if !(1..=64).contains(&self.shares) {
             return bad("shares", &self.shares, "1..=64", "2 is the default; more pay on many cores");
+        }
+        if let Some(quantize) = &self.quantize {
+            quantize.check().map_err(|e| InvalidSetting { field: format!("train.{}", e.field), ..e })?;
         }
         self.schedule.check(self.lr)
     }

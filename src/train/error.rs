@@ -45,6 +45,16 @@ pub enum TrainError {
     /// A checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The model to start from cannot be read.
+    #[error("cannot start from this model: {detail}")]
+    Start {
+        /// What is wrong with it.
+        detail: String,
+        /// The kind of that error.
+        kind: &'static str,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// Worker threads cannot be started.
     #[error("cannot start {n} worker threads: {detail}")]
     Threads {
@@ -68,6 +78,7 @@ impl Advise for TrainError {
             Self::NonFiniteLoss { .. } => "non-finite-loss",
             Self::NonFiniteGradient { .. } => "non-finite-gradient",
             Self::Checkpoint(e) => e.kind(),
+            Self::Start { kind, .. } => kind,
             Self::Threads { .. } => "threads",
             Self::Killed => "killed",
         }
@@ -85,6 +96,7 @@ impl Advise for TrainError {
                     .into(),
             ),
             Self::Checkpoint(e) => e.hint(),
+            Self::Start { hint, .. } => hint.clone(),
             Self::Threads { .. } => Some("give a smaller --threads".into()),
             Self::Killed => None,
         }

@@ -18,8 +18,7 @@ use super::job::{Plan, TrainJob};
 use super::optimizer::{Optimizer, Rule};
 use super::trainee::{StepSettings, Trainee};
 use crate::error::InvalidSetting;
-use crate::model::NHits;
-use crate::window::{WindowBatcher, WindowLoader};
+use crate::window::WindowLoader;
 use crate::workers::Workers;
 
 /// Settings of a search.
@@ -217,13 +216,13 @@ impl TrainJob {
         let workers =
             Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let seed = self.config.seed;
-        let batcher = WindowBatcher::new(self.panel.clone(), &plan.index, plan.scalers.clone(), self.window_scaler)?;
+        let batcher = self.batcher(plan, &plan.index)?;
         let loader =
             WindowLoader::<B>::new(plan.index.clone(), Arc::new(batcher), plan.sampling, seed, device.clone())?;
         let feed = Feed::new(Arc::new(loader), 0);
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&self.config));
         let settings_of_steps = StepSettings { loss: self.loss()?, workers, shares: self.config.shares, seed };
-        let mut trainee = Trainee::new(NHits::new(&self.network, seed, device), settings_of_steps);
+        let mut trainee = Trainee::new(self.first_network(plan, self.parent()?.as_ref(), device)?, settings_of_steps);
 
         let mut curve: Vec<LrPoint> = Vec::with_capacity(settings.steps);
         let (mut mean, mut lowest, mut stopped_early) = (0.0, f64::INFINITY, false);

@@ -41,6 +41,8 @@ mod feed;
 mod finder;
 mod host_steps;
 mod job;
+#[cfg(test)]
+mod leakage;
 mod lr_picture;
 mod memory;
 mod optimizer;
@@ -50,6 +52,7 @@ mod run;
 mod saved;
 mod schedule;
 mod series_use;
+mod start;
 mod stopping;
 mod strategy;
 mod trainee;

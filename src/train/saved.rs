@@ -4,10 +4,11 @@ use burn::tensor::backend::Backend;
 
 use super::job::{Plan, TrainJob, Trained};
 use crate::bundle::{
-    Bundle, CATEGORIES_FORMAT, Categories, ColumnNames, Layout, Manifest, PLAIN_FORMAT, TrainingSummary,
+    Bundle, CATEGORIES_FORMAT, Categories, ColumnNames, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, QuantizedBy,
+    TrainingSummary,
 };
 use crate::data::{Column, DataConfig};
-use crate::model::settle_unknown;
+use crate::model::{LayerInput, QuantizationConfig, learned_range, settle_unknown};
 
 /// What a bundle records that the run itself does not know.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,13 +27,33 @@ pub struct Provenance {
 }
 
 impl<B: Backend> Trained<B> {
+    /// The int8 bundle of a run that was trained with rounding: the integers are those that its last forward pass used,
+    /// and learned ranges are settled.
+    fn rounded(&self, mut bundle: Bundle, quantize: &QuantizationConfig) -> Bundle {
+        let network = self.net.checked();
+        let range = |layer: &str| {
+            let name = format!("{layer}.input_range");
+            bundle.weights.iter().find(|t| t.name == name).and_then(|t| t.data.first().copied()).unwrap_or(0.0)
+        };
+        let settled = |(layer, input): (String, Option<LayerInput>)| match input {
+            Some(LayerInput::Learned { signed }) => Some(learned_range(range(&layer), signed).into()),
+            other => other,
+        };
+        let layers = network.quantization().map(|q| q.layers.clone()).unwrap_or_default();
+        let inputs: Vec<_> = network.layer_names().into_iter().zip(layers).map(settled).collect();
+        bundle.weights.retain(|t| !t.name.ends_with(".input_range"));
+        bundle
+            .quantized(quantize, &inputs, QuantizedBy::Qat, self.from.clone())
+            .expect("the plan of the run checked these settings for this network, and the weights are all there")
+    }
+
     /// The bundle of this run: the weights of the best epoch and everything that a forecast needs. `job` and `plan` are
     /// those that it was trained with.
     pub fn bundle(&self, job: &TrainJob, plan: &Plan, provenance: Provenance) -> Bundle {
         let Provenance { data, data_fingerprint, backend, device, experiment } = provenance;
         let panel = &job.panel;
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             format_version: if panel.stat_cat.is_empty() { PLAIN_FORMAT } else { CATEGORIES_FORMAT },
             program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
             model: (*job.network).clone(),
@@ -74,9 +95,19 @@ impl<B: Backend> Trained<B> {
             seed: job.config.seed,
             experiment,
             imported_from: None,
+            quantization: None,
+            target: job.target.clone(),
+            features: job.features.clone(),
         };
+        if manifest.makes_columns() {
+            manifest.format_version = manifest.format_version.max(MADE_FORMAT);
+        }
         let mut weights = self.net.tensors();
         settle_unknown(&mut weights, &job.network.embeddings);
-        Bundle { manifest, weights, series: Some(self.series.clone()) }
+        let bundle = Bundle { manifest, weights, series: Some(self.series.clone()), integers: Vec::new() };
+        match &job.config.quantize {
+            Some(quantize) => self.rounded(bundle, quantize),
+            None => bundle,
+        }
     }
 }

@@ -4,11 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::nhits::NHits;
 use super::super::tensors::{read, transpose_onto};
-use super::super::{Checked, ModelError};
+use super::super::{Checked, LayerInput, ModelError};
 use super::forward::{block_input, explain, fit, interpolate, linear, only_knots, reversed};
 use super::input::HostInput;
 use super::layout::{HostNetwork, weights_of};
 use super::units::activate;
+use crate::kernel::{Instructions, Int8Dense, Int8Input, Int8Matrix, Int8Scratch, RowScale};
 use crate::workers::split_evenly;
 use burn::tensor::backend::Backend;
 
@@ -19,7 +20,12 @@ const WINDOWS_AT_ONCE: usize = 256;
 #[derive(Debug)]
 pub struct HostForecaster {
     network: HostNetwork,
+    /// Without those of layers that compute in integers.
     weights: Vec<f32>,
+    /// The layers that compute in integers, by their numbers in the network; empty where none does.
+    integers: Vec<Option<Int8Dense>>,
+    /// How they do.
+    with: Instructions,
     /// Buffers that no call is using.
     free: Mutex<Vec<Buffers>>,
 }
@@ -34,13 +40,23 @@ struct Buffers {
     residual: Vec<f32>,
     mask: Vec<f32>,
     forecast: Vec<f32>,
+    scratch: Int8Scratch,
+}
+
+/// A layer of a quantized model.
+#[derive(Debug, Clone, Copy)]
+pub struct Int8Layer<'a> {
+    /// How its input is laid on integers.
+    pub input: LayerInput,
+    /// Its weights.
+    pub weight: &'a Int8Matrix,
 }
 
 impl HostForecaster {
     /// A copy of a network's weights; none where [`HostNetwork::new`] gives none.
     pub fn new<B: Backend>(net: &NHits<B>) -> Option<Self> {
         let network = HostNetwork::new(net.checked())?;
-        Some(Self { network, weights: weights_of(net), free: Mutex::default() })
+        Some(Self::assemble(network, weights_of(net), Vec::new()))
     }
 
     /// A network with weights from `source`, as [`NHits::with_tensors`]; none where [`HostNetwork::new`] gives none.
@@ -59,7 +75,70 @@ impl HostForecaster {
                 _ => weights.extend_from_slice(values),
             }
         }
-        Ok(Some(Self { network, weights, free: Mutex::default() }))
+        Ok(Some(Self::assemble(network, weights, Vec::new())))
+    }
+
+    /// A quantized network: `integers` gives its layers by their names ([`Checked::layer_names`]), `source` all weights as
+    /// for [`HostForecaster::with_tensors`], those that the integers stand for among them. Layers whose inputs are rounded
+    /// compute in integers; the others in f32. None where [`HostNetwork::new`] gives none for the same network in f32.
+    ///
+    /// # Errors
+    /// As [`NHits::with_tensors`].
+    pub fn with_integers<'a>(
+        config: &Checked,
+        integers: impl Fn(&str) -> Option<Int8Layer<'a>>,
+        source: impl Fn(&str) -> Option<(&'a [usize], &'a [f32])>,
+    ) -> Result<Option<Self>, ModelError> {
+        let names = config.layer_names();
+        let scales: Vec<Option<(RowScale, &Int8Matrix)>> = names
+            .iter()
+            .map(|name| {
+                let Int8Layer { input, weight } = integers(name)?;
+                match input {
+                    LayerInput::Dynamic => Some((RowScale::Measured, weight)),
+                    LayerInput::Fixed { scale, zero } => Some((RowScale::Fixed(Int8Input { scale, zero }), weight)),
+                    LayerInput::Float | LayerInput::Learned { .. } => None,
+                }
+            })
+            .collect();
+        let Some(network) = HostNetwork::without(config, |i| scales[i].is_some()) else { return Ok(None) };
+        let mut weights = Vec::with_capacity(network.n_weights());
+        let mut layers: Vec<Option<Int8Dense>> = (0..names.len()).map(|_| None).collect();
+        for (spec, values) in read(config, source)? {
+            let layer = spec.name.rsplit_once('.').and_then(|(layer, _)| names.iter().position(|n| n == layer));
+            match (&spec.shape[..], layer.and_then(|i| scales[i].map(|scale| (i, scale)))) {
+                ([outputs, inputs], Some((_, (_, weight)))) => {
+                    if [weight.outputs, weight.inputs] != [*outputs, *inputs] {
+                        let (found, values) = (vec![weight.outputs, weight.inputs], weight.values.len());
+                        return Err(ModelError::TensorShape { name: spec.name, expected: spec.shape, found, values });
+                    }
+                }
+                ([outputs, inputs], None) => transpose_onto(&mut weights, values, *outputs, *inputs),
+                (_, integers) => {
+                    weights.extend_from_slice(values);
+                    // A layer's bias follows its weight.
+                    if let Some((i, (scale, weight))) = integers {
+                        layers[i] = Some(Int8Dense::new(weight, values, scale));
+                    }
+                }
+            }
+        }
+        Ok(Some(Self::assemble(network, weights, layers)))
+    }
+
+    fn assemble(network: HostNetwork, weights: Vec<f32>, integers: Vec<Option<Int8Dense>>) -> Self {
+        Self { network, weights, integers, with: Instructions::best(), free: Mutex::default() }
+    }
+
+    /// The same, with other instructions for integers; the forecasts are the same with any.
+    #[must_use]
+    pub fn with_instructions(self, with: Instructions) -> Self {
+        Self { with, ..self }
+    }
+
+    /// Layer `at` of block `number`, if it computes in integers.
+    fn integer_layer(&self, number: usize, at: usize) -> Option<&Int8Dense> {
+        self.integers.get(number * self.network.config().layers_per_block() + at)?.as_ref()
     }
 
     /// The settings of the network.
@@ -95,7 +174,7 @@ impl HostForecaster {
         let (network, weights) = (&self.network, &self.weights[..]);
         let config = network.config();
         let (steps, per_window) = (config.input_size, config.horizon * config.outputs);
-        let Buffers { x, hidden: [one, other], theta, knots, residual, mask, forecast } = buffers;
+        let Buffers { x, hidden: [one, other], theta, knots, residual, mask, forecast, scratch } = buffers;
         for (buffer, size) in [(&mut *residual, n * steps), (&mut *mask, n * steps), (&mut *forecast, n * per_window)] {
             fit(buffer, size);
         }
@@ -116,7 +195,11 @@ impl HostForecaster {
             for (i, layer) in hidden.iter().enumerate() {
                 fit(to, n * layer.outputs);
                 let values = &mut to[..n * layer.outputs];
-                linear(layer, weights, n, if i == 0 { x } else { &from[..n * layer.inputs] }, values);
+                let x = if i == 0 { &*x } else { &from[..n * layer.inputs] };
+                match self.integer_layer(number, i) {
+                    Some(integers) => integers.forward_into(self.with, x, 0..layer.outputs, scratch, values),
+                    None => linear(layer, weights, n, x, values),
+                }
                 if i > 0 {
                     activate(config.activation, values);
                 }
@@ -127,11 +210,19 @@ impl HostForecaster {
             fit(knots, n_knots);
             let knots = &mut knots[..n_knots];
             if number == last {
-                only_knots(output, weights, n, steps, features, knots);
+                match self.integer_layer(number, hidden.len()) {
+                    Some(integers) => {
+                        integers.forward_into(self.with, features, steps..output.outputs, scratch, knots);
+                    }
+                    None => only_knots(output, weights, n, steps, features, knots),
+                }
             } else {
                 fit(theta, n * output.outputs);
                 let theta = &mut theta[..n * output.outputs];
-                linear(output, weights, n, features, theta);
+                match self.integer_layer(number, hidden.len()) {
+                    Some(integers) => integers.forward_into(self.with, features, 0..output.outputs, scratch, theta),
+                    None => linear(output, weights, n, features, theta),
+                }
                 explain(theta, steps, residual, mask, knots);
             }
             interpolate(network, block, n, knots, forecast);

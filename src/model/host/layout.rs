@@ -41,11 +41,25 @@ pub struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// The plan for checked settings; none if the network learns slopes of activations or vectors of categories.
+    /// The plan for checked settings; none if the network learns slopes of activations or vectors of categories, or rounds
+    /// as it computes.
     pub fn new(config: &Checked) -> Option<Self> {
+        if config.quantization().is_some() {
+            return None;
+        }
+        Self::without(config, |_| false)
+    }
+
+    /// The same, where the weights of some layers (by their numbers in the network) lie elsewhere.
+    pub(super) fn without(config: &Checked, elsewhere: impl Fn(usize) -> bool) -> Option<Self> {
         if config.activation == Activation::PRelu || !config.embeddings.is_empty() {
             return None;
         }
+        let mut number = 0;
+        let mut size = |n: usize| {
+            number += 1;
+            if elsewhere(number - 1) { 0 } else { n }
+        };
         let mut at = 0;
         let mut take = |n: usize| {
             at += n;
@@ -61,7 +75,7 @@ impl HostNetwork {
                     .chain([shape.theta])
                     .collect::<Vec<_>>()
                     .windows(2)
-                    .map(|w| Layer { weight: take(w[0] * w[1]), bias: take(w[1]), inputs: w[0], outputs: w[1] })
+                    .map(|w| Layer { weight: take(size(w[0] * w[1])), bias: take(w[1]), inputs: w[0], outputs: w[1] })
                     .collect();
                 BlockPlan {
                     shape: *shape,
@@ -80,7 +94,7 @@ impl HostNetwork {
         &self.config
     }
 
-    /// Number of weights.
+    /// Number of weights in the one vector.
     pub fn n_weights(&self) -> usize {
         self.len
     }

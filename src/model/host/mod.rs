@@ -12,7 +12,7 @@
 //! | `units` | bias, activation, dropout and their slopes |
 //! | `forward` | from windows to forecasts, with or without what the way back needs |
 //! | `backward` | from the forecast's gradient to that of every weight |
-//! | `forecaster` | a trained network that only forecasts |
+//! | `forecaster` | a trained network that only forecasts, in f32 or with layers in 8-bit integers |
 //!
 //! Learnt slopes (`prelu`) and embeddings are left to the tensors: [`HostNetwork::new`] gives none for them.
 
@@ -23,10 +23,12 @@ mod input;
 mod layout;
 mod units;
 
-pub use forecaster::HostForecaster;
+pub use forecaster::{HostForecaster, Int8Layer};
 pub use forward::Pass;
 pub use input::HostInput;
 pub use layout::{HostNetwork, in_host_memory, weights_of, with_weights};
 
+#[cfg(test)]
+mod int8_tests;
 #[cfg(test)]
 mod tests;
