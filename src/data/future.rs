@@ -10,6 +10,9 @@ use super::panel::{Column, Panel};
 use super::problems::{Problem, ProblemKind, Problems};
 use super::table::{As, Cells, Table};
 
+/// Lines that tell what is missing, at most.
+const MOST_LISTED: usize = 1000;
+
 /// The covariates of the steps ahead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FutureRows {
@@ -58,7 +61,9 @@ pub fn read_future(
     wanted.push((time, As::Time));
     wanted.extend(id.map(|i| (i, As::Key)));
     let read = table.read(&wanted)?;
-    let mut problems = read.problems;
+    // What is missing ahead is listed whole: the user has to complete the file.
+    let mut problems = Problems::with_limit(MOST_LISTED);
+    problems.append(read.problems);
     let mut cells = read.cells.into_iter();
     let columns: Vec<Vec<f64>> = cells.by_ref().take(names.len()).map(Cells::into_numbers).collect();
     let Some(Cells::Times { values: time, clock }) = cells.next() else {
@@ -76,29 +81,67 @@ pub fn read_future(
     for (s, id) in panel.ids.iter().enumerate() {
         let own = rows.of(id);
         let stamps = steps(panel, s, horizon, own, &time);
+        let mut rows_missing = Run::default();
+        let mut values_missing = vec![Run::default(); names.len()];
         for step in 0..horizon {
             let stamp = stamps.get(step).copied();
             let row = stamp.and_then(|t| own.binary_search_by_key(&t, |r| time[*r as usize]).ok());
-            if let (None, problem) = (row, Problem::new(ProblemKind::FutureValue, "")) {
-                let problem = problem.series(id);
-                problems.push(match stamp {
-                    Some(t) => Problem { message: "the row is missing".into(), ..problem.time(panel.clock.format(t)) },
-                    None => Problem { message: format!("no row for step {} of {horizon} ahead", step + 1), ..problem },
-                });
+            if let (None, Some(_)) = (row, stamp) {
+                rows_missing.add(step);
             }
             out.time.push(stamp.unwrap_or_default());
-            for (column, values) in out.columns.iter_mut().zip(&columns) {
+            for ((column, values), missing) in out.columns.iter_mut().zip(&columns).zip(&mut values_missing) {
                 let value = row.map_or(f64::NAN, |r| values[own[r] as usize]);
-                if let (Some(r), Some(t), true) = (row, stamp, is_missing(value)) {
-                    let problem = Problem::new(ProblemKind::FutureValue, "the value is missing");
-                    let place = read.places.of(own[r] as usize);
-                    problems.push(problem.at(place).series(id).time(panel.clock.format(t)).column(&column.name));
+                if row.is_some() && is_missing(value) {
+                    missing.add(step);
                 }
                 column.values.push(value);
             }
         }
+        let stamp = |step: usize| stamps.get(step).map(|t| panel.clock.format(*t)).unwrap_or_default();
+        let told = |run: &std::ops::Range<usize>, what: &str| {
+            let message = match run.len() {
+                1 => format!("the {what} is missing"),
+                n => format!("{n} {what}s are missing, up to {}", stamp(run.end - 1)),
+            };
+            let problem = Problem::new(ProblemKind::FutureValue, message).series(id).time(stamp(run.start));
+            problem.count(run.len() as u64)
+        };
+        rows_missing.runs.iter().for_each(|run| problems.push(told(run, "row")));
+        for (name, missing) in names.iter().zip(&values_missing) {
+            for run in &missing.runs {
+                let row = stamps.get(run.start).and_then(|t| own.binary_search_by_key(t, |r| time[*r as usize]).ok());
+                let problem = told(run, "value").column(name);
+                problems.push(match row {
+                    Some(r) => problem.at(read.places.of(own[r] as usize)),
+                    None => problem,
+                });
+            }
+        }
+        if stamps.len() < horizon {
+            let message = match horizon - stamps.len() {
+                1 => format!("no row for step {horizon} of {horizon} ahead"),
+                _ => format!("no rows for steps {} to {horizon} of {horizon} ahead", stamps.len() + 1),
+            };
+            problems.push(Problem::new(ProblemKind::FutureValue, message).series(id));
+        }
     }
     if problems.has_errors() { Err(table.place.problems(problems)) } else { Ok(out) }
+}
+
+/// Steps in a row, so that one line tells of them.
+#[derive(Debug, Clone, Default)]
+struct Run {
+    runs: Vec<std::ops::Range<usize>>,
+}
+
+impl Run {
+    fn add(&mut self, step: usize) {
+        match self.runs.last_mut() {
+            Some(run) if run.end == step => run.end += 1,
+            _ => self.runs.push(step..step + 1),
+        }
+    }
 }
 
 /// Rows of the file by series, each list in time order with the first row of equal times only.
@@ -182,6 +225,15 @@ mod tests {
         assert!(error.contains("series `A`, 4: the row is missing"), "{error}");
         assert!(error.contains("line 3, series `B`, 4, column `x`: the value is missing"), "{error}");
         assert!(error.contains(": 2 problems"), "{error}");
+        let error = future(HISTORY, "unique_id,ds,x\nA,3,3\nA,6,\nA,7,\nB,9,\n", 5).unwrap_err().to_string();
+        for part in [
+            "series `A`, 4: 2 rows are missing, up to 5",
+            "line 3, series `A`, 6, column `x`: 2 values are missing, up to 7",
+            "series `B`, 4: 5 rows are missing, up to 8",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(error.contains(": 3 problems"), "{error}");
         let error = future(HISTORY, "unique_id,ds,X\nA,3,3\n", 1).unwrap_err().to_string();
         assert!(error.contains("`x` (a futr_exog column of the model); did you mean `X`?"), "{error}");
         let error = future(HISTORY, "unique_id,ds,x\nA,2020-01-01,3\n", 1).unwrap_err().to_string();

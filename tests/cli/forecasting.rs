@@ -138,7 +138,7 @@ fn a_trading_calendar_goes_on_as_the_future_file_has_it() {
     let error = folder.run("predict --model model.st --data h.csv --future f.csv --json").json();
     let message = error["error"]["message"].as_str().unwrap();
     assert!(message.contains(&format!("{}, column `x`: the value is missing", expected[1])), "{message}");
-    assert!(message.contains("no row for step 3 of 4 ahead"), "{message}");
+    assert!(message.contains("no rows for steps 3 to 4 of 4 ahead"), "{message}");
 }
 
 #[test]
