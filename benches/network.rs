@@ -6,10 +6,12 @@ use burn::optim::Optimizer as _;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::TrainStep;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use nhits::kernel::{Matrix, MatrixMut, product};
 use nhits::loss::Loss;
-use nhits::model::NHits;
+use nhits::model::host::{HostForecaster, HostInput, HostNetwork, Pass, weights_of};
+use nhits::model::{DropoutKey, NHits};
 use nhits::train::{Optimizer, Rule, StepSettings, TrainConfig, TrainInput, Trainee};
-use nhits::window::WindowScaler;
+use nhits::window::{HostBatch, WindowScaler};
 use nhits::workers::Workers;
 use nhits_backends::{Choice, Job, Taken, with_backend};
 
@@ -23,9 +25,86 @@ impl Job for Benches<'_> {
     type Output = ();
 
     fn run<B: AutodiffBackend>(self, taken: &Taken, device: B::Device) {
+        products(self.0);
         forward::<B>(self.0, taken, &device);
+        forward_on_slices::<B>(self.0, &device);
         step::<B>(self.0, taken, &device);
+        gradients_on_slices::<B>(self.0, &device);
     }
+}
+
+/// A hidden layer's product alone, on one core: what the rest is measured by (elements are multiplications with their
+/// additions).
+fn products(c: &mut Criterion) {
+    let mut group = c.benchmark_group("product");
+    let (rows, units) = (512, 512);
+    let (x, w) = (vec![0.5f32; rows * units], vec![0.25f32; units * units]);
+    let mut y = vec![0.0f32; rows * units];
+    group.throughput(Throughput::Elements((rows * units * units) as u64));
+    group.bench_function("512x512x512", |b| {
+        b.iter(|| {
+            product(
+                Matrix::new(&x, rows, units),
+                Matrix::new(&w, units, units),
+                MatrixMut::new(&mut y, rows, units),
+                false,
+            );
+        });
+    });
+    group.finish();
+}
+
+/// The input of `n` windows.
+fn slices(batch: &HostBatch) -> HostInput<'_> {
+    HostInput {
+        insample_y: &batch.insample_y,
+        insample_mask: &batch.insample_mask,
+        hist_exog: &batch.hist_exog,
+        futr_exog: &batch.futr_exog,
+        stat_exog: &batch.stat_exog,
+    }
+}
+
+/// The same forward pass on slices, on one core.
+fn forward_on_slices<B: AutodiffBackend>(c: &mut Criterion, device: &B::Device) {
+    let checked = fixture::network().check().expect("the default network is allowed");
+    let net = NHits::<B::InnerBackend>::new(&checked, 1, device);
+    let forecaster = HostForecaster::new(&net).expect("the default network has no learnt slopes");
+    let panel = fixture::panel(7, 5_000);
+    let mut group = c.benchmark_group("forward/slices");
+    for n in [1, 1000] {
+        let (batcher, windows) = fixture::windows(&panel, WindowScaler::Robust, n);
+        let batch = batcher.gather(&windows);
+        group.throughput(Throughput::Elements(n as u64));
+        group.bench_function(BenchmarkId::from_parameter(n), |b| b.iter(|| forecaster.forecast(&slices(&batch))));
+    }
+    group.finish();
+}
+
+/// Forward and backward on slices, on all cores; the loss left out.
+fn gradients_on_slices<B: AutodiffBackend>(c: &mut Criterion, device: &B::Device) {
+    let job = fixture::job(fixture::panel(7, 5_000), TrainConfig::default());
+    let weights = weights_of(&NHits::<B::InnerBackend>::new(&job.network, 1, device));
+    let network = HostNetwork::new(&job.network).expect("the default network has no learnt slopes");
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("the system has threads to give");
+    let mut group = c.benchmark_group("train/slices");
+    group.sample_size(20);
+    for n in [256, 1024] {
+        let (batcher, windows) = fixture::windows(&job.panel, WindowScaler::Robust, n);
+        let batch = batcher.gather(&windows);
+        let (mut pass, mut gradients) = (Pass::new(), vec![0.0; weights.len()]);
+        let towards = vec![1e-3; n * job.network.horizon * job.network.outputs];
+        let key = DropoutKey { seed: 1, step: 0, first_row: 0 };
+        group.throughput(Throughput::Elements(n as u64));
+        group.bench_function(BenchmarkId::new("gradients", n), |b| {
+            b.iter(|| {
+                pass.forward(&network, &weights, &slices(&batch), Some(&key), &pool);
+                pass.backward(&network, &weights, &towards, &mut gradients, &pool);
+            });
+        });
+    }
+    group.finish();
 }
 
 /// One forward pass without a graph, up to the values on the host.

@@ -163,6 +163,17 @@ fn read_manifest(text: &str, path: &Path) -> Result<(Manifest, Checked), BundleE
             return Err(bad(format!("`columns.{what}` names {names} columns, the network has {wanted}")));
         }
     }
+    let (named, tables) = (&columns.stat_cat, &manifest.model.embeddings);
+    if named.len() != tables.len() || named.iter().zip(tables).any(|(c, t)| c.levels.len() != t.categories) {
+        return Err(bad(format!(
+            "`columns.stat_cat` names {} columns of categories, the network has {} embeddings, of other sizes perhaps",
+            named.len(),
+            tables.len()
+        )));
+    }
+    if let Some(column) = named.iter().find(|c| !c.levels.is_sorted_by(|a, b| a < b)) {
+        return Err(bad(format!("the categories of `{}` are not sorted, or not each there once", column.name)));
+    }
     if manifest.loss.n_outputs() != manifest.model.outputs {
         return Err(bad(format!(
             "the loss has {} outputs per step, the network {}",

@@ -218,6 +218,7 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         hist_exog: n_exog[0],
         futr_exog: n_exog[1],
         stat_exog: n_exog[2],
+        embeddings: Vec::new(),
     };
     let checked = model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
     check_weights(&checked, &weights, path)?;
@@ -237,6 +238,7 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
             hist_exog: options.hist_exog_list.clone(),
             futr_exog: options.futr_exog_list.clone(),
             stat_exog: options.stat_exog_list.clone(),
+            stat_cat: Vec::new(),
             ..ColumnNames::default()
         },
         season: options.freq.map_or(1, Frequency::season),

@@ -18,6 +18,9 @@ pub const PLAIN_FORMAT: u32 = 1;
 /// The format of a bundle with integer weights: an older program would take the tensors for damaged ones.
 pub const QUANTIZED_FORMAT: u32 = 2;
 
+/// The format of a bundle with embeddings: an older program would not know the categories.
+pub const CATEGORIES_FORMAT: u32 = 2;
+
 /// How the training data was laid out, so that fresh data is read alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,6 +49,25 @@ pub struct ColumnNames {
     pub futr_exog: Vec<String>,
     /// Static covariates, in the order of the network's input.
     pub stat_exog: Vec<String>,
+    /// Static columns of categories, in the order of the network's embeddings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stat_cat: Vec<Categories>,
+}
+
+/// A column of categories as it was in training.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Categories {
+    /// The column.
+    pub name: String,
+    /// Its categories, sorted: the rows of its embedding in their order.
+    pub levels: Vec<String>,
+}
+
+impl ColumnNames {
+    /// The categories of each column of them, as [`Panel::recode_categories`](crate::data::Panel::recode_categories) wants.
+    pub fn levels(&self) -> Vec<Vec<String>> {
+        self.stat_cat.iter().map(|c| c.levels.clone()).collect()
+    }
 }
 
 /// Why training ended.

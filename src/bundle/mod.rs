@@ -15,8 +15,8 @@ pub use card::{REGISTERED_AS, describe_data};
 pub use error::BundleError;
 pub use import::{ImportOptions, import_neuralforecast};
 pub use manifest::{
-    ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, PLAIN_FORMAT, QUANTIZED_FORMAT, StoppedBy,
-    TrainingSummary,
+    CATEGORIES_FORMAT, Categories, ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, PLAIN_FORMAT,
+    QUANTIZED_FORMAT, StoppedBy, TrainingSummary,
 };
 pub use quantized::{QuantizationRecord, QuantizedBy, QuantizedInput, QuantizedLayer, settled};
 

@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::data_shown::describe;
 use super::error::CliError;
 use super::flags::DataFlags;
 use super::output::check_file;
 use super::session::Session;
 use crate::atomic_file::write_atomic;
 use crate::calendar::{Clock, Frequency, parse_stamp};
-use crate::data::{ColumnReport, DataConfig, Generated, Inspection, Request, SyntheticKind, check, generate, inspect};
+use crate::data::{DataConfig, Generated, Request, SyntheticKind, check, generate, inspect};
 
 /// What to do with data.
 #[derive(Debug, Subcommand)]
 pub(super) enum DataCommand {
-    /// What is in a file: layout, columns, series, span, frequency
+    /// What is in a file: columns, series, calendar, seasons, flaws, a picture, and settings to begin with
     Inspect(FileArgs),
     /// Everything that is wrong with a file, at once; exit code 2 if training would refuse it
     Check(FileArgs),
@@ -108,57 +109,6 @@ impl DataCommand {
             Self::Generate(args) => args.run(session),
         }
     }
-}
-
-/// An inspection in words.
-fn describe(found: &Inspection) -> String {
-    let mut lines = vec![format!("{}: {} rows, {} layout", found.path, found.n_rows, found.layout)];
-    if let Some(series) = &found.series {
-        let freq = series.freq.as_deref().unwrap_or("none that could be told");
-        let length = if series.min_len == series.max_len {
-            series.min_len.to_string()
-        } else {
-            format!("{} to {}", series.min_len, series.max_len)
-        };
-        lines.push(format!(
-            "{} series of {length} rows, {} to {}, frequency {freq}{}",
-            series.n_series,
-            series.first,
-            series.last,
-            if series.irregular > 0 { format!(" ({} irregular steps)", series.irregular) } else { String::new() }
-        ));
-    }
-    if let Some(time) = &found.time_col {
-        lines.push(format!("time column {time}"));
-    }
-    if !found.target_candidates.is_empty() {
-        lines.push(format!("numeric columns {}", found.target_candidates.join(", ")));
-    }
-    lines.push(String::new());
-    let width = found.columns.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
-    for column in &found.columns {
-        lines.push(format!("  {:<width$}  {}", column.name, describe_column(column)));
-    }
-    lines.extend(found.notes.iter().map(|n| format!("note: {n}")));
-    lines.join("\n")
-}
-
-fn describe_column(column: &ColumnReport) -> String {
-    let mut text =
-        serde_json::to_value(column.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    if let (Some(min), Some(max)) = (column.min, column.max) {
-        text.push_str(&format!("  {min} to {max}"));
-    }
-    if let (Some(first), Some(last)) = (&column.first, &column.last) {
-        text.push_str(&format!("  {first} to {last}"));
-    }
-    for (count, what) in [(column.missing, "missing"), (column.unreadable, "unreadable"), (column.infinite, "infinite")]
-    {
-        if count > 0 {
-            text.push_str(&format!("  {count} {what}"));
-        }
-    }
-    text
 }
 
 impl GenerateArgs {

@@ -15,7 +15,7 @@ use super::predict::data_like;
 use super::session::Session;
 use crate::atomic_file::write_atomic;
 use crate::bundle::Bundle;
-use crate::data::{Panel, Read, SplitSpec, read_panel};
+use crate::data::{Panel, Read, SplitSpec, Unusable, read_panel};
 use crate::evaluate::{Evaluation, Network, Protocol};
 use crate::forecast::Model;
 
@@ -85,8 +85,16 @@ impl EvaluateArgs {
             CliError::input("usage", "no split is named, and the model does not know one")
                 .hint("give --split TRAIN/VAL/TEST, as rows or shares")
         })?;
-        let Read { panel, notices, .. } = read_panel(&config)?;
+        let mut read = read_panel(&config)?;
+        if config.unusable == Unusable::Skip {
+            read.skip_short(&split)?;
+        }
+        let Read { mut panel, notices, .. } = read;
         notices.iter().for_each(|n| session.output.note(n));
+        if panel.stat_cat.len() == manifest.columns.stat_cat.len() {
+            let unknown = panel.recode_categories(&manifest.columns.levels());
+            unknown.iter().for_each(|line| session.output.note(line));
+        }
         let splits = split.resolve_all(&panel)?;
         let mut protocol = Protocol::new(
             manifest.model.input_size,

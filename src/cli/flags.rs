@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::error::CliError;
 use crate::calendar::Frequency;
-use crate::data::{DataConfig, Duplicates, Gaps, Missing, SplitSpec, Targets};
+use crate::data::{DataConfig, Duplicates, Gaps, Missing, SplitSpec, Targets, Unusable};
 use crate::experiment::Experiment;
 
 /// Where the series are and what to do about their flaws.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub(super) struct DataFlags {
-    /// csv, csv.gz or parquet file; `-` is stdin
+    /// csv, csv.gz, parquet or tsf file, or a quoted pattern ('dir/*.csv') of several; `-` is stdin
     #[arg(long, short = 'd', value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column with the series' identifiers (long layout)
@@ -40,6 +40,9 @@ pub(super) struct DataFlags {
     /// Covariates with one value per series
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub stat_exog: Vec<String>,
+    /// Static covariates that are names: each category gets a learned vector
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub stat_cat: Vec<String>,
     /// File with one row per series for the static covariates
     #[arg(long = "static", value_name = "FILE")]
     pub static_file: Option<PathBuf>,
@@ -55,6 +58,9 @@ pub(super) struct DataFlags {
     /// Rows with the same series and time: error, first, last, mean or keep
     #[arg(long, value_name = "RULE")]
     pub duplicates: Option<String>,
+    /// Series without a value, or too short for the split: error or skip
+    #[arg(long, value_name = "RULE")]
+    pub unusable: Option<String>,
 }
 
 /// Train, validation and test rows.
@@ -108,6 +114,7 @@ impl DataFlags {
             (&mut data.hist_exog, &self.hist_exog),
             (&mut data.futr_exog, &self.futr_exog),
             (&mut data.stat_exog, &self.stat_exog),
+            (&mut data.stat_cat, &self.stat_cat),
         ] {
             if !from.is_empty() {
                 to.clone_from(from);
@@ -127,6 +134,9 @@ impl DataFlags {
         }
         if let Some(word) = &self.duplicates {
             data.duplicates = word.parse::<Duplicates>()?;
+        }
+        if let Some(word) = &self.unusable {
+            data.unusable = word.parse::<Unusable>()?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod backends;
 mod config;
 mod data;
+mod data_shown;
 mod demo;
 mod error;
 mod evaluate;
@@ -17,6 +18,7 @@ mod predict;
 mod quantize;
 mod register_flags;
 mod schedule_flags;
+mod series_report;
 mod session;
 mod train;
 mod train_flags;

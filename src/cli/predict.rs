@@ -73,6 +73,8 @@ struct Forecasting<'a> {
     panel: Arc<Panel>,
     back: &'a [usize],
     future: &'a [f64],
+    /// The times of the steps ahead as the file of future covariates has them; empty without one.
+    times: &'a [i64],
     threads: usize,
 }
 
@@ -88,7 +90,7 @@ impl Job for Forecasting<'_> {
         // What is known of a new series is all that lies before the earliest origin.
         let most = self.back.iter().max().copied().unwrap_or(0);
         let rows: Vec<_> = (0..self.panel.n_series()).map(|s| 0..self.panel.len_of(s).saturating_sub(most)).collect();
-        let (table, silent) = model.on(self.panel, &rows)?.ahead(self.back, self.future)?;
+        let (table, silent) = model.on(self.panel, &rows)?.ahead_at(self.back, self.future, self.times)?;
         Ok((table, silent, began.elapsed().as_secs_f64() * 1e3))
     }
 }
@@ -134,26 +136,33 @@ impl PredictArgs {
         let manifest = &bundle.manifest;
         check_levels(&self.level, manifest)?;
         let config = data_like(manifest, &self.data)?;
-        let Read { panel, notices, .. } = read_panel(&config)?;
+        let Read { mut panel, notices, .. } = read_panel(&config)?;
         notices.iter().for_each(|n| session.output.note(n));
-        let future = match (&self.future, manifest.columns.futr_exog.is_empty()) {
+        if panel.stat_cat.len() == manifest.columns.stat_cat.len() {
+            let unknown = panel.recode_categories(&manifest.columns.levels());
+            unknown.iter().for_each(|line| session.output.note(line));
+        }
+        let (future, times) = match (&self.future, manifest.columns.futr_exog.is_empty()) {
             (Some(path), false) => {
                 let names = &manifest.columns.futr_exog;
                 let rows = read_future(path, &config, &panel, manifest.model.horizon, names)?;
                 // One column after the other becomes series by series, step by step, column by column.
-                (0..rows.time.len()).flat_map(|i| rows.columns.iter().map(move |c| c.values[i])).collect()
+                let of_steps = 0..rows.time.len();
+                let values = of_steps.flat_map(|i| rows.columns.iter().map(move |c| c.values[i])).collect();
+                (values, rows.time)
             }
             (Some(_), true) => {
                 return Err(CliError::input("usage", "--future is given, but the model has no future covariates")
                     .hint("leave --future out"));
             }
-            (None, _) => Vec::new(),
+            (None, _) => (Vec::new(), Vec::new()),
         };
         let job = Forecasting {
             bundle: &bundle,
             panel: Arc::new(panel),
             back: &self.window,
             future: &future,
+            times: &times,
             threads: session.n_threads(),
         };
         let (mut table, silent, latency_ms) = session.on_backend(job)??;

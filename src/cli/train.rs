@@ -15,11 +15,12 @@ use super::error::CliError;
 use super::lr_find;
 use super::output::check_file;
 use super::register_flags::RegisterFlags;
+use super::series_report::SeriesReport;
 use super::session::{Session, peak_rss_mb};
 use super::watch_flags::{WatchFlags, Watched};
 use crate::atomic_file::write_atomic;
 use crate::bundle::{Bundle, EpochRecord, StoppedBy};
-use crate::data::{Read, SeriesSplit, read_panel};
+use crate::data::{Read, SeriesSplit, Unusable, read_panel};
 use crate::experiment::Experiment;
 use crate::train::{
     Check, Determinism, Facts, GradientMonitor, Plan, Provenance, TrainError, TrainJob, Trained, Watch, diagnose,
@@ -39,6 +40,9 @@ pub(super) struct TrainArgs {
     /// Number of the GPU to train on (short for --device gpu:N)
     #[arg(long, value_name = "N")]
     gpu: Option<usize>,
+    /// File (csv or json) with a line per series: what was used, padded or skipped, and why
+    #[arg(long, value_name = "FILE")]
+    series_report: Option<PathBuf>,
     #[command(flatten)]
     watching: WatchFlags,
     /// Print what would be done, and stop
@@ -58,7 +62,9 @@ pub(super) struct TrainArgs {
 /// A run with its data read and its settings resolved.
 pub(super) struct Run {
     pub experiment: Experiment,
-    pub data: Read,
+    /// Of the data, see [`Read::fingerprint`].
+    pub fingerprint: String,
+    pub series: SeriesReport,
     pub job: TrainJob,
     pub plan: Plan,
     /// Of the last value repeated, see [`TrainJob::naive_mae`].
@@ -68,7 +74,10 @@ pub(super) struct Run {
 impl Run {
     /// Reads the data of an experiment and works out what training comes to.
     pub fn prepare(experiment: Experiment, session: &Session) -> Result<Self, CliError> {
-        let data = read_panel(&experiment.data)?;
+        let mut data = read_panel(&experiment.data)?;
+        if experiment.data.unusable == Unusable::Skip {
+            data.skip_short(&experiment.split)?;
+        }
         for notice in &data.notices {
             session.output.note(notice);
         }
@@ -77,13 +86,16 @@ impl Run {
 
     /// The same for data that was read already.
     pub fn on(mut experiment: Experiment, data: Read, session: &Session) -> Result<Self, CliError> {
-        let job = experiment.job(Arc::new(data.panel.clone()), session.n_threads())?;
+        // The one copy of the data: a large file would not fit twice.
+        let Read { panel, fingerprint, rows, skipped, .. } = data;
+        let job = experiment.job(Arc::new(panel), session.n_threads())?;
         let plan = job.plan()?;
         for notice in &plan.notices {
             session.output.note(notice);
         }
         let naive_mae = job.naive_mae(&plan);
-        Ok(Self { experiment, data, job, plan, naive_mae })
+        let series = SeriesReport { rows, used: plan.series(&job), skipped };
+        Ok(Self { experiment, fingerprint, series, job, plan, naive_mae })
     }
 
     /// What will be done, in a few lines.
@@ -92,7 +104,7 @@ impl Run {
         let rows = |part: fn(&SeriesSplit) -> usize| self.job.splits.iter().map(part).sum::<usize>();
         let naive = self.naive_mae;
         format!(
-            "data      {} series, {} rows ({} train, {} validation, {} test), frequency {}\n\
+            "data      {} series, {} rows ({} train, {} validation, {} test), frequency {}{}\n\
              windows   {} to train on, {} to validate on, {} -> {} steps\n\
              network   {} parameters, {} stacks, loss {}\n\
              steps     {} ({} epochs of {}), {:.1} passes over the windows\n\
@@ -104,6 +116,7 @@ impl Run {
             rows(|s| s.val.len()),
             rows(|s| s.test.len()),
             panel.freq,
+            self.series.summary(),
             plan.train_windows,
             plan.val_windows,
             self.job.network.input_size,
@@ -149,7 +162,7 @@ impl Run {
             .map_err(|e| CliError::program("output", format!("cannot write the configuration as JSON: {e}")))?;
         let provenance = Provenance {
             data: self.experiment.data.clone(),
-            data_fingerprint: Some(self.data.fingerprint.clone()),
+            data_fingerprint: Some(self.fingerprint.clone()),
             backend: taken.backend.to_string(),
             device: taken.device.to_string(),
             experiment,
@@ -218,13 +231,18 @@ impl TrainArgs {
         let bundle_path = self.output.clone().unwrap_or_else(|| self.run_dir.join("model.safetensors"));
         let picture = lr_find::picture(&self.run_dir);
         check_file(if self.find_lr { &picture } else { &bundle_path })?;
+        self.series_report.as_deref().map(SeriesReport::check_name).transpose()?;
         let run = Run::prepare(experiment, &session)?;
         session.output.note(run.announcement(&taken));
+        if let Some(path) = &self.series_report {
+            run.series.save(path)?;
+        }
         if self.dry_run {
             let plan = &run.plan;
             return session.output.result(
                 "dry run: nothing was trained",
-                &json!({"dry_run": true, "n_series": run.job.panel.n_series(), "n_windows": plan.train_windows,
+                &json!({"dry_run": true, "n_series": run.job.panel.n_series(),
+                    "series": run.series.counts(), "n_windows": plan.train_windows,
                     "n_parameters": plan.n_parameters, "steps": plan.total_steps, "epochs": plan.epochs,
                     "expected_mb": plan.expected_mb, "backend": taken.backend, "device": taken.device.to_string()}),
             );
@@ -259,7 +277,8 @@ impl TrainArgs {
         };
         let mut value = json!({
             "bundle": bundle_path, "run_dir": self.run_dir, "backend": taken.backend, "device": taken.device.to_string(),
-            "n_series": run.job.panel.n_series(), "n_windows": run.plan.train_windows, "n_parameters": run.plan.n_parameters,
+            "n_series": run.job.panel.n_series(), "series": run.series.counts(),
+            "n_windows": run.plan.train_windows, "n_parameters": run.plan.n_parameters,
             "steps": outcome.steps, "epochs": outcome.history.len(), "best_epoch": best.epoch, "train_loss": best.train_loss,
             "val_loss": best.val_loss, "val_mae": best.val_mae, "wall_s": began.elapsed().as_secs_f64(),
             "steps_per_s": done as f64 / training_s, "windows_per_s": windows as f64 / training_s,

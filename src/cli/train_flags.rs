@@ -45,6 +45,9 @@ pub(super) struct NetworkFlags {
     /// relu, softplus, tanh, selu, leaky-relu, prelu or sigmoid
     #[arg(long, value_name = "NAME")]
     pub activation: Option<String>,
+    /// Length of the vectors of categories [default: half the categories, 2 to 50]
+    #[arg(long, value_name = "N")]
+    pub embedding_dim: Option<usize>,
     /// Share of hidden units dropped in training [default: 0.1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
@@ -208,6 +211,9 @@ impl NetworkFlags {
             model.activation = word.parse::<crate::model::Activation>()?;
         }
         set(&mut model.dropout, &self.dropout);
+        if self.embedding_dim.is_some() {
+            model.embedding_dim = self.embedding_dim;
+        }
         // A list says how many stacks there are; beside --n-stacks it must say the same.
         if let Some(n) = self.n_stacks {
             for (flag, list) in [

@@ -25,8 +25,11 @@ pub fn check(config: &DataConfig) -> Result<Problems, DataError> {
         }
         Err(DataError::Problems { problems, .. }) => Ok(*problems),
         Err(
-            error
-            @ (DataError::Absent { .. } | DataError::Folder { .. } | DataError::Io { .. } | DataError::Setting(_)),
+            error @ (DataError::Absent { .. }
+            | DataError::NoMatch { .. }
+            | DataError::Folder { .. }
+            | DataError::Io { .. }
+            | DataError::Setting(_)),
         ) => Err(error),
         Err(error) => {
             let mut problems = Problems::default();

@@ -13,25 +13,27 @@ use crate::error::{InvalidSetting, listed};
 ///
 /// | Name | Default | Purpose |
 /// |---|---|---|
-/// | `path` | | csv, csv.gz or parquet file; `-` is standard input |
-/// | `id_col` | `unique_id` if there is such a column | its existence makes the layout long |
-/// | `time_col` | `ds`, else the one column that reads as time | |
-/// | `target` | `y`, else the one numeric column, else `close` | long: the value column; wide: one column as one series |
+/// | `path` | | csv, csv.gz, parquet or tsf file, or a pattern such as `dir/*.csv`; `-` is standard input |
+/// | `id_col` | `unique_id`, else `item_id`, if there is such a column | its existence makes the layout long |
+/// | `time_col` | `ds`, else `timestamp`, else the one column that reads as time | |
+/// | `target` | `y`, else `target`, else the one numeric column, else `close` | long: the value column; wide: one column as one series |
 /// | `targets` | | wide: several columns, each a series |
 /// | `freq` | inferred | step between rows, a pandas alias |
 /// | `hist_exog`, `futr_exog`, `stat_exog` | none | covariates |
-/// | `static_file` | | table with one row per series for `stat_exog` |
+/// | `stat_cat` | none | static covariates that are names: each category has a learned vector |
+/// | `static_file` | | table with one row per series for `stat_exog` and `stat_cat` |
 /// | `missing`, `gaps`, `duplicates` | `error`, `auto`, `error` | what to do about flaws |
+/// | `unusable` | `error` | what to do about series without a value, or too short for the split |
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// The file; `-` is standard input.
+    /// The file, or a pattern that names several; `-` is standard input.
     pub path: PathBuf,
-    /// Column with the name of the series (long layout). Default `unique_id` where there is one.
+    /// Column with the name of the series (long layout). Default `unique_id` or `item_id` where there is one.
     pub id_col: Option<String>,
-    /// Column with the time. Default `ds`, else the one column that reads as time.
+    /// Column with the time. Default `ds`, else `timestamp`, else the one column that reads as time.
     pub time_col: Option<String>,
-    /// Column to forecast. Default `y`, else the only numeric column, else `close`.
+    /// Column to forecast. Default `y`, else `target`, else the only numeric column, else `close`.
     pub target: Option<String>,
     /// Wide layout: several columns, each a series of its own.
     pub targets: Option<Targets>,
@@ -43,7 +45,10 @@ pub struct DataConfig {
     pub futr_exog: Vec<String>,
     /// Columns with one value per series.
     pub stat_exog: Vec<String>,
-    /// File with one row per series that has the `stat_exog` columns (all its numeric columns if none are named).
+    /// Columns with one category per series, for embeddings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stat_cat: Vec<String>,
+    /// File with one row per series that has the `stat_exog` and `stat_cat` columns (all its numeric columns if none are named).
     pub static_file: Option<PathBuf>,
     /// What to do about missing values.
     pub missing: Missing,
@@ -51,6 +56,8 @@ pub struct DataConfig {
     pub gaps: Gaps,
     /// What to do about rows with the same series and time.
     pub duplicates: Duplicates,
+    /// What to do about series that cannot be used.
+    pub unusable: Unusable,
 }
 
 /// The columns of a wide table that are series.
@@ -213,6 +220,17 @@ words! {
         /// Keep every row, in file order: the rows are taken as a sequence of observations. With `gaps = "observed"` no
         /// row of the file is touched.
         Keep = "keep",
+    }
+}
+
+words! {
+    /// What to do about series that cannot be used: those without a single value, and those with fewer rows than the
+    /// split needs.
+    Unusable, "data.unusable", default Error {
+        /// List them and stop.
+        Error = "error",
+        /// Leave them out, with a line that says so.
+        Skip = "skip",
     }
 }
 

@@ -19,8 +19,14 @@ pub enum DataError {
         /// A file of nearly that name in the same folder.
         nearest: Option<String>,
     },
+    /// A pattern that names no file.
+    #[error("{pattern}: no file matches")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
     /// The path is a folder.
-    #[error("{path}: is a folder, expected a csv, csv.gz or parquet file")]
+    #[error("{path}: is a folder, expected a csv, csv.gz, parquet or tsf file")]
     Folder {
         /// The path as it was named.
         path: String,
@@ -33,8 +39,8 @@ pub enum DataError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// Neither csv nor csv.gz nor parquet.
-    #[error("{path}: is {found}, expected csv, csv.gz or parquet")]
+    /// None of the formats that can be read.
+    #[error("{path}: is {found}, expected csv, csv.gz, parquet or tsf")]
     UnknownFormat {
         /// The file.
         path: String,
@@ -143,7 +149,7 @@ fn near(nearest: &Option<String>) -> String {
 impl Advise for DataError {
     fn kind(&self) -> &'static str {
         match self {
-            DataError::Absent { .. } => "file-absent",
+            DataError::Absent { .. } | DataError::NoMatch { .. } => "file-absent",
             DataError::Folder { .. } => "file-is-folder",
             DataError::Io { .. } => "file-unreadable",
             DataError::UnknownFormat { .. } => "unknown-format",
@@ -165,7 +171,11 @@ impl Advise for DataError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            DataError::Absent { .. } | DataError::Folder { .. } | DataError::Io { .. } => None,
+            DataError::Absent { .. } | DataError::NoMatch { .. } | DataError::Io { .. } => None,
+            DataError::Folder { path } => {
+                let folder = path.trim_end_matches('/');
+                Some(format!("a pattern in quotes reads all of its files: '{folder}/*.csv'"))
+            }
             DataError::UnknownFormat { .. } => Some("export it as csv or parquet".to_owned()),
             DataError::Damaged { .. } => Some("copy or export the file again".to_owned()),
             DataError::NotUtf8 { .. } => {

@@ -35,6 +35,11 @@ pub fn fingerprint(panel: &Panel) -> String {
         text(&mut hash, &column.name);
         numbers(&mut hash, &column.values);
     }
+    for column in &panel.stat_cat {
+        text(&mut hash, "stat_cat");
+        text(&mut hash, &column.name);
+        (0..panel.n_series()).for_each(|s| text(&mut hash, column.text(s).unwrap_or_default()));
+    }
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 

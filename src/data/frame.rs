@@ -140,6 +140,11 @@ impl Frame {
         self.time.len()
     }
 
+    /// Rows of each group.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        self.offsets.windows(2).map(|w| w[1] - w[0]).collect()
+    }
+
     pub(super) fn times(&self, group: usize) -> &[i64] {
         &self.time[self.offsets[group]..self.offsets[group + 1]]
     }
@@ -215,14 +220,8 @@ impl Frame {
         let severity = if policy == Duplicates::Error { Severity::Error } else { Severity::Warning };
         for &(g, row, n) in &runs {
             problems.push_with(ProblemKind::Duplicate, severity, || {
-                let others: Vec<String> = (row + 1..row + n)
-                    .take(3)
-                    .filter_map(|r| self.place(r))
-                    .map(|place| match place {
-                        Position::Line(l) => format!("line {l}"),
-                        Position::Row(r) => format!("row {r}"),
-                    })
-                    .collect();
+                let others: Vec<String> =
+                    (row + 1..row + n).take(3).filter_map(|r| self.place(r)).map(|place| place.to_string()).collect();
                 let message = format!("{n} rows have this time (again in {})", others.join(", "));
                 self.problem(ProblemKind::Duplicate, g, row, message)
                     .count(n as u64)

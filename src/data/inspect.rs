@@ -2,24 +2,27 @@
 
 use serde::Serialize;
 
-use crate::calendar::{Clock, infer};
+use crate::calendar::{Clock, Frequency, infer};
 
-use super::config::DataConfig;
+use super::config::{DataConfig, Duplicates, Gaps, Missing, Targets, Unusable};
 use super::error::DataError;
 use super::frame::Frame;
-use super::layout::{find_id, find_time, numeric, time_columns};
+use super::gaps::{Hole, holes};
+use super::layout::{self, find_id, find_time, numeric, time_columns};
 use super::number::is_unreadable;
+use super::portrait::{Portrait, Stretch, portrait};
 use super::problems::Problems;
-use super::read::message_of;
+use super::read::{Loaded, load_table, message_of};
 use super::source::Format;
 use super::table::{As, Cells, ColumnKind, NO_NAME, Table};
+use super::trading;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
     /// The file.
     pub path: String,
-    /// `csv`, `csv.gz` or `parquet`.
+    /// `csv`, `csv.gz`, `parquet` or `tsf`.
     pub format: Format,
     /// The character between fields of a csv file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +43,8 @@ pub struct Inspection {
     pub target_candidates: Vec<String>,
     /// The series, where a time column was found.
     pub series: Option<SeriesReport>,
+    /// The values of the target, where it is clear which column that is.
+    pub values: Option<Portrait>,
     /// What is unclear or unusual, one line each.
     pub notes: Vec<String>,
 }
@@ -93,15 +98,26 @@ pub struct SeriesReport {
     pub freq: Option<String>,
     /// Steps that do not follow it.
     pub irregular: usize,
+    /// Whether those steps are the nights, weekends and holidays of a trading calendar.
+    pub trading: bool,
+    /// Holes in the calendar.
+    pub holes: usize,
+    /// Rows that are absent in them.
+    pub absent_rows: u64,
+    /// Steps that are no whole number of the frequency.
+    pub off_grid: usize,
+    /// The longest hole: the first and the last absent row.
+    pub longest_hole: Option<Stretch>,
 }
 
-/// Tells what is in the file of `config`; only its path and the names of its id and time columns matter.
+/// Tells what is in the file of `config`; only its path, the names of its id, time and target columns and its frequency
+/// matter.
 ///
 /// # Errors
 /// A file that cannot be opened or whose columns cannot be told apart; flaws of its rows are notes.
 pub fn inspect(config: &DataConfig) -> Result<Inspection, DataError> {
     let mut table = Table::open(&config.path)?;
-    let mut notes = Vec::new();
+    let mut notes = std::mem::take(&mut table.notices);
     let id = find_id(&table, config);
     let named = config.time_col.as_deref().and_then(|name| table.find(name));
     let time = match named.map_or_else(|| find_time(&table, &|i| Some(i) == id, &mut notes), Ok) {
@@ -114,10 +130,15 @@ pub fn inspect(config: &DataConfig) -> Result<Inspection, DataError> {
     let name = |i: usize| table.heads[i].name.clone();
     let (id_col, time_col) = (id.map(name), time.map(name));
     let time_candidates = time_columns(&table.heads).into_iter().map(name).collect();
-    let target_candidates = numeric(&table, &|i| Some(i) != id && Some(i) != time).into_iter().map(name).collect();
+    let target_candidates: Vec<String> =
+        numeric(&table, &|i| Some(i) != id && Some(i) != time).into_iter().map(name).collect();
     let (columns, n_rows) = columns(&mut table, &mut notes)?;
     let series = match time {
-        Some(time) => series(&mut table, id, time, &mut notes)?,
+        Some(time) => series(&mut table, id, time, config, &mut notes)?,
+        None => None,
+    };
+    let values = match &series {
+        Some(series) => values(&mut table, config, series, &target_candidates, &mut notes),
         None => None,
     };
     Ok(Inspection {
@@ -132,8 +153,53 @@ pub fn inspect(config: &DataConfig) -> Result<Inspection, DataError> {
         time_candidates,
         target_candidates,
         series,
+        values,
         notes,
     })
+}
+
+/// Looks at the values as a panel with everything that is missing or absent masked.
+fn values(
+    table: &mut Table,
+    config: &DataConfig,
+    series: &SeriesReport,
+    candidates: &[String],
+    notes: &mut Vec<String>,
+) -> Option<Portrait> {
+    let mut lenient = DataConfig {
+        path: config.path.clone(),
+        id_col: config.id_col.clone(),
+        time_col: config.time_col.clone(),
+        target: config.target.clone(),
+        targets: config.targets.clone(),
+        freq: config.freq,
+        missing: Missing::Mask,
+        unusable: Unusable::Skip,
+        duplicates: if config.duplicates == Duplicates::Error { Duplicates::First } else { config.duplicates },
+        ..DataConfig::default()
+    };
+    if lenient.target.is_none() && lenient.targets.is_none() && layout::resolve(table, &lenient).is_err() {
+        // Several columns of numbers beside each other are series beside each other.
+        if find_id(table, config).is_some() || candidates.is_empty() {
+            return None;
+        }
+        lenient.targets = Some(Targets::All);
+    }
+    let rules = if series.trading { [Gaps::Observed; 2] } else { [Gaps::Mask, Gaps::Observed] };
+    for gaps in rules {
+        lenient.gaps = gaps;
+        match load_table(table, &lenient) {
+            Ok(Loaded { panel: Some(panel), problems, .. }) if gaps == Gaps::Observed || !problems.has_errors() => {
+                return portrait(&panel);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                notes.push(message_of(&error));
+                return None;
+            }
+        }
+    }
+    None
 }
 
 /// The kinds of problems that were met, as notes.
@@ -207,6 +273,7 @@ fn series(
     table: &mut Table,
     id: Option<usize>,
     time: usize,
+    config: &DataConfig,
     notes: &mut Vec<String>,
 ) -> Result<Option<SeriesReport>, DataError> {
     let mut wanted = vec![(time, As::Time)];
@@ -231,6 +298,11 @@ fn series(
             None
         }
     };
+    let freq = config.freq.filter(|f| f.fits(clock)).or(inferred.map(|i| i.freq));
+    let mut calendar = Calendar { trading: true, ..Calendar::default() };
+    if let Some(freq) = freq {
+        (0..frame.ids.len()).for_each(|g| calendar.add(&frame, g, freq));
+    }
     Ok(Some(SeriesReport {
         n_series: frame.ids.len(),
         min_len: lengths().min().unwrap_or(0),
@@ -238,9 +310,49 @@ fn series(
         first: frame.time.iter().min().map(|t| clock.format(*t)).unwrap_or_default(),
         last: frame.time.iter().max().map(|t| clock.format(*t)).unwrap_or_default(),
         clock,
-        freq: inferred.map(|i| i.freq.to_string()),
+        freq: freq.map(|f| f.to_string()),
         irregular: inferred.map_or(0, |i| i.irregular),
+        trading: calendar.trading && calendar.holes > 0,
+        holes: calendar.holes,
+        absent_rows: calendar.absent_rows,
+        off_grid: calendar.off_grid,
+        longest_hole: calendar.longest_hole,
     }))
+}
+
+/// The holes met so far.
+#[derive(Default)]
+struct Calendar {
+    trading: bool,
+    holes: usize,
+    absent_rows: u64,
+    off_grid: usize,
+    longest_hole: Option<Stretch>,
+}
+
+impl Calendar {
+    fn add(&mut self, frame: &Frame, g: usize, freq: Frequency) {
+        let found = holes(frame, g, freq);
+        if !found.is_empty() {
+            self.trading &= trading::absent_rows(frame.times(g), frame.offsets[g], &found, freq, frame.clock).is_some();
+        }
+        for hole in found {
+            match hole {
+                Hole::OffGrid { .. } => self.off_grid += 1,
+                Hole::Absent { after, rows } => {
+                    self.holes += 1;
+                    self.absent_rows += rows as u64;
+                    let n = usize::try_from(rows).unwrap_or(usize::MAX);
+                    if self.longest_hole.as_ref().is_none_or(|h| n > h.rows) {
+                        let stamp = |steps| frame.clock.format(freq.advance(frame.time[after], steps).unwrap_or(0));
+                        let series = frame.ids[g].clone();
+                        self.longest_hole =
+                            Some(Stretch { series, from: stamp(1), to: stamp(rows), rows: n, value: None });
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

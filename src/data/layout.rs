@@ -7,12 +7,15 @@ use super::error::DataError;
 use super::problems::Problems;
 use super::table::{ColumnKind, Head, Table};
 
-/// The column that makes a file long, and the usual names of the other two.
-pub(super) const ID: &str = "unique_id";
-const TIME: &str = "ds";
-const TARGET: &str = "y";
+/// The columns that make a file long, and the usual names of the other two: neuralforecast's, then AutoGluon's.
+pub(super) const IDS: [&str; 2] = ["unique_id", "item_id"];
+const TIMES: [&str; 2] = ["ds", "timestamp"];
+const TARGETS: [&str; 2] = ["y", "target"];
 /// The target where there is no `y` and more than one column of numbers.
 const CLOSE: &str = "close";
+
+/// What a static column of text is told to be.
+pub(super) const NUMBERS_OR_CATEGORIES: &str = "numbers (--stat-cat takes names)";
 
 /// Names under which plain counters are taken for the time.
 const COUNTERS: &[&str] =
@@ -30,6 +33,8 @@ pub(super) struct Roles {
     pub futr_exog: Vec<usize>,
     /// Static columns of this file (none where a static file has them).
     pub stat_exog: Vec<usize>,
+    /// Static columns of this file that are names.
+    pub stat_cat: Vec<usize>,
     /// What was decided without being asked for.
     pub notices: Vec<String>,
 }
@@ -53,6 +58,10 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
     let futr_exog = find_all(&config.futr_exog, "--futr-exog");
     let stat_exog = match config.static_file {
         None => find_all(&config.stat_exog, "--stat-exog"),
+        Some(_) => Vec::new(),
+    };
+    let stat_cat = match config.static_file {
+        None => find_all(&config.stat_cat, "--stat-cat"),
         Some(_) => Vec::new(),
     };
     let named_targets: Option<Vec<usize>> = match (&config.target, &config.targets) {
@@ -85,6 +94,7 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
         (&hist_exog[..], "a hist_exog column"),
         (&futr_exog[..], "a futr_exog column"),
         (&stat_exog[..], "a stat_exog column"),
+        (&stat_cat[..], "a stat_cat column"),
         (
             named_time.as_ref().and_then(|t| t.as_slice().first()).map(std::slice::from_ref).unwrap_or_default(),
             "the time",
@@ -124,15 +134,19 @@ pub(super) fn resolve(table: &Table, config: &DataConfig) -> Result<Roles, DataE
         let head = &table.heads[column];
         // Decimal commas are read, so that each of them is shown.
         if !head.kind.is_numeric() && head.kind != ColumnKind::DecimalComma {
-            return Err(table.place.column_type(&head.name, head.kind.words(), "numbers"));
+            let expected = if stat_exog.contains(&column) { NUMBERS_OR_CATEGORIES } else { "numbers" };
+            return Err(table.place.column_type(&head.name, head.kind.words(), expected));
         }
     }
-    Ok(Roles { id, time, targets, hist_exog, futr_exog, stat_exog, notices })
+    Ok(Roles { id, time, targets, hist_exog, futr_exog, stat_exog, stat_cat, notices })
 }
 
 /// The id column, whose existence makes the layout long.
 pub(super) fn find_id(table: &Table, config: &DataConfig) -> Option<usize> {
-    table.find(config.id_col.as_deref().unwrap_or(ID))
+    match &config.id_col {
+        Some(name) => table.find(name),
+        None => IDS.iter().find_map(|name| table.find(name)),
+    }
 }
 
 /// Columns that read as dates or times.
@@ -146,7 +160,12 @@ pub(super) fn find_time(
     is_taken: &dyn Fn(usize) -> bool,
     notices: &mut Vec<String>,
 ) -> Result<usize, DataError> {
-    if let Some(index) = table.find(TIME).filter(|i| !is_taken(*i)) {
+    let usual = TIMES.iter().filter_map(|name| table.find(name)).find(|i| !is_taken(*i));
+    // A `timestamp` may be anything, a `ds` is the time.
+    if let Some(index) = usual.filter(|i| {
+        let head = &table.heads[*i];
+        head.name == TIMES[0] || matches!(head.kind, ColumnKind::Time | ColumnKind::Integer)
+    }) {
         return Ok(index);
     }
     let heads = &table.heads;
@@ -161,7 +180,9 @@ pub(super) fn find_time(
         }
     }
     let counters: Vec<usize> = (0..heads.len())
-        .filter(|i| heads[*i].kind == ColumnKind::Integer && !is_taken(*i) && heads[*i].name != TARGET)
+        .filter(|i| {
+            heads[*i].kind == ColumnKind::Integer && !is_taken(*i) && !TARGETS.contains(&heads[*i].name.as_str())
+        })
         .collect();
     let well_named: Vec<usize> = counters
         .iter()
@@ -197,7 +218,7 @@ pub(super) fn numeric(table: &Table, free: &dyn Fn(usize) -> bool) -> Vec<usize>
 }
 
 fn find_target(table: &Table, free: &dyn Fn(usize) -> bool, notices: &mut Vec<String>) -> Result<usize, DataError> {
-    if let Some(index) = table.find(TARGET).filter(|i| free(*i)) {
+    if let Some(index) = TARGETS.iter().filter_map(|name| table.find(name)).find(|i| free(*i)) {
         return Ok(index);
     }
     let columns = numeric(table, free);
@@ -267,6 +288,16 @@ mod tests {
         let named = DataConfig { id_col: Some("shop".into()), target: Some("sold".into()), ..config() };
         let r = roles("day,shop,sold,left\n2020-01-01,A,2,3\n", named).unwrap();
         assert_eq!((r.id, r.time, r.targets), (Some(1), 0, vec![2]));
+    }
+
+    #[test]
+    fn the_names_of_autogluon_are_known() {
+        let r = roles("item_id,timestamp,target,promo,updated\nA,2020-01-01,1,0,2024-05-05\n", config()).unwrap();
+        assert_eq!((r.id, r.time, r.targets, r.notices.len()), (Some(0), 1, vec![2], 0));
+        let r = roles("item_id,unique_id,ds,timestamp,y,target\nA,B,2020-01-01,2020-01-01,1,0\n", config()).unwrap();
+        assert_eq!((r.id, r.time, r.targets), (Some(1), 2, vec![4]), "neuralforecast's come first");
+        let r = roles("timestamp,target,x\n3,1.5,2\n", config()).unwrap();
+        assert_eq!((r.id, r.time, r.targets), (None, 0, vec![1]));
     }
 
     #[test]

@@ -7,19 +7,21 @@ use rayon::prelude::*;
 use crate::calendar::Frequency;
 
 use super::Severity;
-use super::config::Missing;
+use super::config::{Missing, Unusable};
 use super::frame::Frame;
 use super::number::is_missing;
 use super::panel::{Column, Panel};
 use super::problems::{Problem, ProblemKind, Problems};
 
-/// What was done, for the notices.
-#[derive(Debug, Default)]
-struct Done {
+/// What was done, for the notices and the report per series.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Done {
     filled: u64,
+    /// Those of `filled` that are values of the target.
+    pub of_target: u64,
     masked: u64,
-    dropped: u64,
-    ends: u64,
+    pub dropped: u64,
+    pub ends: u64,
     carried: u64,
     led: u64,
 }
@@ -46,18 +48,19 @@ impl Kept {
     }
 }
 
-/// Makes the panel; `n_hist` of the covariates are historical, the others known ahead.
+/// Makes the panel; `n_hist` of the covariates are historical, the others known ahead. The second value is what was done
+/// to each series, nothing at all where it is empty.
 ///
 /// Problems are errors under `missing = "error"` and warnings under the other policies; a series without any value is
-/// always an error.
+/// an error unless such series are left out afterwards.
 pub(super) fn into_panel(
     mut frame: Frame,
     freq: Frequency,
-    policy: Missing,
+    (policy, unusable): (Missing, Unusable),
     n_hist: usize,
     notices: &mut Vec<String>,
     problems: &mut Problems,
-) -> Panel {
+) -> (Panel, Vec<Done>) {
     let long = frame.ids.first().is_some_and(|id| !id.is_empty());
     let n_targets = frame.n_targets;
     let target = if n_targets == 1 { frame.names[0].clone() } else { "value".to_owned() };
@@ -68,6 +71,7 @@ pub(super) fn into_panel(
     };
     let clean = frame.columns.par_iter().all(|c| !c.iter().fold(false, |any, v| any | v.is_nan()));
     let (time, y, offsets, exog);
+    let mut by_series = Vec::new();
     if clean && n_targets == 1 {
         // The usual case: nothing is copied.
         exog = frame.columns.split_off(1);
@@ -75,7 +79,7 @@ pub(super) fn into_panel(
         time = std::mem::take(&mut frame.time);
         offsets = std::mem::take(&mut frame.offsets);
     } else {
-        let mut done = Done::default();
+        let mut all = Done::default();
         let rows = frame.n_rows() * n_targets;
         let (mut t, mut v) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let mut e: Vec<Vec<f64>> = vec![Vec::with_capacity(rows); frame.columns.len() - n_targets];
@@ -88,19 +92,22 @@ pub(super) fn into_panel(
                 e.iter_mut().zip(&frame.columns[n_targets..]).for_each(|(e, c)| e.extend_from_slice(&c[rows.clone()]));
             } else {
                 // Covariates of a wide file are told once, with its first series.
-                report(&frame, g, target, id, target == 0, policy, problems);
+                report(&frame, g, target, id, target == 0, (policy, unusable), problems);
+                let mut done = Done::default();
                 add_series(&frame, g, target, policy, &mut t, &mut v, &mut e, &mut done);
+                all.add(&done);
+                by_series.push(done);
             }
             o.push(v.len());
         }
-        done.tell(policy, notices);
+        all.tell(policy, notices);
         (time, y, offsets, exog) = (t, v, o, e);
     }
     let mut panel = Panel::new(ids, offsets, time, frame.clock, freq, y, target);
     let mut columns = frame.names[n_targets..].iter().cloned().zip(exog).map(|(name, values)| Column { name, values });
     panel.hist_exog = columns.by_ref().take(n_hist).collect();
     panel.futr_exog = columns.collect();
-    panel
+    (panel, by_series)
 }
 
 /// Lists the runs of missing values of a series.
@@ -110,7 +117,7 @@ fn report(
     target: usize,
     id: &str,
     covariates: bool,
-    policy: Missing,
+    (policy, unusable): (Missing, Unusable),
     problems: &mut Problems,
 ) {
     let rows = frame.offsets[g]..frame.offsets[g + 1];
@@ -121,7 +128,9 @@ fn report(
         let missing = |r: usize| is_missing(values[r]) && frame.file_row(r).is_some();
         if rows.clone().all(|r| values[r].is_nan()) {
             let problem = frame.problem(ProblemKind::NoObservations, g, rows.start, "there is not a single value");
-            problems.push(problem.series(id).column(&frame.names[c]));
+            // A covariate without a value is nothing that leaving out a series would cure.
+            let skipped = c == target && unusable == Unusable::Skip;
+            problems.push(problem.series(id).column(&frame.names[c]).warning_if(skipped));
             continue;
         }
         let mut row = rows.start;
@@ -200,6 +209,7 @@ fn add_series(
             Kept::Range(first..last)
         }
     };
+    done.of_target = done.filled;
     kept.take(&frame.time[rows.clone()], time);
     kept.take(&values, y);
     for (column, out) in covariates.iter().zip(exog) {
@@ -261,8 +271,18 @@ fn fill_covariate(values: &mut [f64], policy: Missing, done: &mut Done) {
 }
 
 impl Done {
+    fn add(&mut self, other: &Done) {
+        self.filled += other.filled;
+        self.of_target += other.of_target;
+        self.masked += other.masked;
+        self.dropped += other.dropped;
+        self.ends += other.ends;
+        self.carried += other.carried;
+        self.led += other.led;
+    }
+
     fn tell(&self, policy: Missing, notices: &mut Vec<String>) {
-        let Done { filled, masked, dropped, ends, carried, led } = *self;
+        let Done { filled, masked, dropped, ends, carried, led, of_target: _ } = *self;
         let mut say = |n: u64, text: String| {
             if n > 0 {
                 notices.push(text);
@@ -333,7 +353,7 @@ mod tests {
     fn run(frame: Frame, policy: Missing) -> (Panel, Vec<String>, Problems) {
         let (mut notices, mut problems) = (Vec::new(), Problems::default());
         let freq = Frequency::integer(1).unwrap();
-        let panel = into_panel(frame, freq, policy, 1, &mut notices, &mut problems);
+        let (panel, _) = into_panel(frame, freq, (policy, Unusable::Error), 1, &mut notices, &mut problems);
         (panel, notices, problems)
     }
 

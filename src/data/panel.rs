@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::calendar::{Clock, Frequency};
 
+use super::category::StaticCategory;
+
 /// A real column beside the target, aligned row by row with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
@@ -49,6 +51,8 @@ pub struct Panel {
     pub futr_exog: Vec<Column>,
     /// Columns with one value per series (`stat_exog`).
     pub stat_exog: Vec<StaticColumn>,
+    /// Columns with one category per series (`stat_cat`).
+    pub stat_cat: Vec<StaticCategory>,
 }
 
 impl Panel {
@@ -80,6 +84,7 @@ impl Panel {
             hist_exog: Vec::new(),
             futr_exog: Vec::new(),
             stat_exog: Vec::new(),
+            stat_cat: Vec::new(),
         }
     }
 
@@ -123,6 +128,42 @@ impl Panel {
         self.offsets.windows(2).map(|w| w[1] - w[0]).min().unwrap_or(0)
     }
 
+    /// Gives the categories the codes of `levels` (column by column, as a model was trained with them), and says which
+    /// categories are none of these, a line for each column.
+    pub fn recode_categories(&mut self, levels: &[Vec<String>]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (column, levels) in self.stat_cat.iter_mut().zip(levels) {
+            let (recoded, unknown) = column.recoded(levels);
+            if !unknown.is_empty() {
+                lines.push(format!(
+                    "column `{}`: the model was not trained on {}: the mean of all its categories stands for {}",
+                    column.name,
+                    crate::error::listed(&unknown, 5),
+                    if unknown.len() == 1 { "it" } else { "them" }
+                ));
+            }
+            *column = recoded;
+        }
+        lines
+    }
+
+    /// A copy with only the series for which `keep[s]` holds.
+    pub fn keep_series(&self, keep: &[bool]) -> Panel {
+        let kept: Vec<usize> = (0..self.n_series()).filter(|s| keep.get(*s).copied().unwrap_or(false)).collect();
+        let rest = self.slice_rows(|s| if keep.get(s).copied().unwrap_or(false) { 0..self.len_of(s) } else { 0..0 });
+        let mut offsets = vec![0];
+        offsets.extend(kept.iter().map(|s| rest.offsets[s + 1]));
+        let of_kept = |values: &[f64]| kept.iter().map(|s| values[*s]).collect();
+        let stat = self.stat_exog.iter();
+        Panel {
+            ids: kept.iter().map(|s| self.ids[*s].clone()).collect(),
+            offsets,
+            stat_exog: stat.map(|c| StaticColumn { name: c.name.clone(), values: of_kept(&c.values) }).collect(),
+            stat_cat: self.stat_cat.iter().map(|c| c.of_series(&kept)).collect(),
+            ..rest
+        }
+    }
+
     /// A copy with only the rows `keep(s)` (relative to the series) of each series, columns cut alike.
     pub fn slice_rows(&self, keep: impl Fn(usize) -> Range<usize>) -> Panel {
         let ranges: Vec<Range<usize>> = (0..self.n_series())
@@ -153,6 +194,7 @@ impl Panel {
             hist_exog: cut_columns(&self.hist_exog),
             futr_exog: cut_columns(&self.futr_exog),
             stat_exog: self.stat_exog.clone(),
+            stat_cat: self.stat_cat.clone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -100,6 +101,9 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// Whether it stops reading.
     pub severity: Severity,
+    /// The file, where a pattern names several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Line of a csv file, counted from 1 with the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
@@ -127,6 +131,7 @@ impl Problem {
         Self {
             kind,
             severity: Severity::Error,
+            file: None,
             line: None,
             row: None,
             column: None,
@@ -141,6 +146,10 @@ impl Problem {
         match place {
             Position::Line(n) => self.line = Some(n),
             Position::Row(n) => self.row = Some(n),
+            Position::InFile(path, place) => {
+                self.file = Some(path.to_string());
+                return self.at(*place);
+            }
         }
         self
     }
@@ -181,6 +190,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut place = Vec::new();
+        place.extend(self.file.clone());
         place.extend(self.line.map(|n| format!("line {n}")));
         place.extend(self.row.map(|n| format!("row {n}")));
         place.extend(self.series.as_ref().map(|s| format!("series `{s}`")));
@@ -194,10 +204,22 @@ impl fmt::Display for Problem {
 }
 
 /// Where a row is in its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Position {
     Line(u64),
     Row(u64),
+    /// In one of several files.
+    InFile(Arc<str>, Box<Position>),
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Position::Line(n) => write!(f, "line {n}"),
+            Position::Row(n) => write!(f, "row {n}"),
+            Position::InFile(path, place) => write!(f, "{path}, {place}"),
+        }
+    }
 }
 
 /// All problems of a file: the first ones word by word, the rest counted.
@@ -277,6 +299,12 @@ impl Problems {
         for (kind, n) in by_kind.into_iter().filter(|(_, n)| *n > 0) {
             *self.by_kind.entry(kind).or_default() += n;
         }
+    }
+
+    /// The same as found in one of several files: each problem names the file.
+    pub(super) fn of_file(mut self, path: &str) -> Self {
+        self.list.iter_mut().for_each(|p| p.file = Some(path.to_owned()));
+        self
     }
 
     /// The same for the list of another file: each message names the file.

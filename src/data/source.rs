@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::error::nearest;
 
 use super::error::{DataError, Place};
+use super::tsf::is_tsf;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,6 +23,10 @@ pub enum Format {
     CsvGz,
     /// Apache Parquet.
     Parquet,
+    /// The text format of the Monash archive.
+    Tsf,
+    /// A polars frame in memory.
+    Frame,
 }
 
 /// An opened file.
@@ -35,6 +40,7 @@ pub(super) struct Source {
 pub(super) enum Content {
     Text(Text),
     Parquet(File),
+    Tsf(String),
 }
 
 /// Delimited text: all of it, or whole lines of its beginning and where the rest is.
@@ -121,6 +127,7 @@ pub(super) fn open(path: &Path) -> Result<Source, DataError> {
 fn large_text(path: &Path, file: &mut File, bytes: &mut Vec<u8>, len: u64) -> io::Result<Option<Text>> {
     file.take(START_BYTES).read_to_end(bytes)?;
     let plain = !bytes.starts_with(GZIP)
+        && !is_tsf(bytes)
         && STRANGERS.iter().all(|(magic, _)| !bytes.starts_with(magic))
         && !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
         && !bytes.contains(&0)
@@ -137,7 +144,7 @@ pub(super) fn read_whole(place: &Place, rest: &Rest) -> Result<String, DataError
     let bytes = std::fs::read(&rest.path).map_err(|source| DataError::Io { path: place.path.clone(), source })?;
     match from_bytes(place.clone(), bytes, false)?.content {
         Content::Text(text) => Ok(text.start),
-        Content::Parquet(_) => Err(place.damaged("the file changed while it was read")),
+        Content::Parquet(_) | Content::Tsf(_) => Err(place.damaged("the file changed while it was read")),
     }
 }
 
@@ -179,6 +186,11 @@ pub(super) fn from_bytes(place: Place, bytes: Vec<u8>, named_parquet: bool) -> R
     if bytes[..bytes.len().min(4096)].contains(&0) {
         return unknown("binary data");
     }
+    if is_tsf(&bytes) {
+        // Comments of older files are in Latin-1, in which each byte is the character of its number.
+        let text = String::from_utf8(bytes).unwrap_or_else(|e| e.as_bytes().iter().map(|b| char::from(*b)).collect());
+        return Ok(Source { place, format: Format::Tsf, content: Content::Tsf(text) });
+    }
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = 1 + e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() as u64;
@@ -219,7 +231,7 @@ mod tests {
     fn text(bytes: &[u8]) -> Result<(String, Format), DataError> {
         from_bytes(place(), bytes.to_vec(), false).map(|s| match s.content {
             Content::Text(t) => (t.start, s.format),
-            Content::Parquet(_) => panic!("not text"),
+            _ => panic!("not text"),
         })
     }
 
@@ -244,8 +256,11 @@ mod tests {
         let cases: Vec<(Vec<u8>, &str)> = vec![
             (b"".to_vec(), "f: is empty"),
             (cut[..cut.len() / 2].to_vec(), "f: is truncated or damaged: the gzip data ends too early"),
-            (b"PK\x03\x04abc".to_vec(), "f: is a zip archive or spreadsheet (xlsx), expected csv, csv.gz or parquet"),
-            (b"a\0b".to_vec(), "f: is binary data, expected csv, csv.gz or parquet"),
+            (
+                b"PK\x03\x04abc".to_vec(),
+                "f: is a zip archive or spreadsheet (xlsx), expected csv, csv.gz, parquet or tsf",
+            ),
+            (b"a\0b".to_vec(), "f: is binary data, expected csv, csv.gz, parquet or tsf"),
             (b"\xff\xfea\0".to_vec(), "f: line 1: is not UTF-8 text (it looks like UTF-16)"),
             (b"ds,y\n1,M\xfcnchen\n".to_vec(), "f: line 2: is not UTF-8 text (byte 0xfc)"),
         ];

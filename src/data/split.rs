@@ -104,7 +104,7 @@ fn named(series: &Option<String>) -> String {
 
 impl SplitError {
     /// The same error with the series named.
-    fn of(self, id: &str) -> Self {
+    pub(super) fn of(self, id: &str) -> Self {
         let series = Some(id.to_owned());
         match self {
             Self::TooShort { split, needed, rows, .. } => Self::TooShort { split, series, needed, rows },

@@ -1,6 +1,7 @@
 //! A table as its file has it: the columns, what they seem to hold, and the ones that were read.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -9,10 +10,12 @@ use crate::error::nearest;
 
 use super::csv::CsvTable;
 use super::error::{DataError, Place};
+use super::files::{FilesTable, matching};
 use super::number::parse_number;
 use super::parquet::ParquetTable;
 use super::problems::{Position, Problem, ProblemKind, Problems};
 use super::source::{Content, Format, Source, open};
+use super::tsf::TsfTable;
 
 /// What a column seems to hold, judged by its type or by its first rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,6 +80,17 @@ pub(super) enum As {
     Text,
 }
 
+impl As {
+    /// What is wanted, in words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            As::Number => "numbers",
+            As::Time => "times",
+            As::Key | As::Text => "names",
+        }
+    }
+}
+
 /// A column as read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cells {
@@ -111,6 +125,10 @@ pub(super) enum Places {
     Lines(Vec<(usize, u64)>),
     /// Parquet: rows count from 1; the row numbers that were left out, ascending.
     Rows { left_out: Vec<u64> },
+    /// One line holds many rows: the first row of each, and the line.
+    Series(Vec<(usize, u64)>),
+    /// Several files: the first row of each, its path and where its rows are in it.
+    Files(Vec<(usize, Arc<str>, Places)>),
 }
 
 impl Places {
@@ -130,6 +148,18 @@ impl Places {
                     number += 1;
                 }
                 Position::Row(number + 1)
+            }
+            Places::Series(starts) => {
+                let at = starts.partition_point(|(r, _)| *r <= row);
+                Position::Line(if at == 0 { 1 } else { starts[at - 1].1 })
+            }
+            Places::Files(files) => {
+                // Of files without rows, which begin at the same row, the last one has it.
+                let at = files.partition_point(|(r, ..)| *r <= row).max(1) - 1;
+                match files.get(at) {
+                    Some((first, path, places)) => Position::InFile(path.clone(), Box::new(places.of(row - first))),
+                    None => Position::Row(row as u64 + 1),
+                }
             }
         }
     }
@@ -152,23 +182,47 @@ pub(super) struct Table {
     pub place: Place,
     pub format: Format,
     pub heads: Vec<Head>,
+    /// What the file says of itself, for the notices.
+    pub notices: Vec<String>,
     body: Body,
 }
 
 enum Body {
     Csv(CsvTable),
     Parquet(Box<ParquetTable>),
+    Tsf(TsfTable),
+    Files(FilesTable),
+    #[cfg(feature = "polars")]
+    Frame(super::polars_frame::FrameTable),
 }
 
 impl Table {
-    /// Opens a file and reads its heads.
+    /// Opens a file, or the files of a pattern, and reads the heads.
     pub(super) fn open(path: &std::path::Path) -> Result<Self, DataError> {
-        Self::from_source(open(path)?)
+        let Some(paths) = matching(path)? else { return Self::from_source(open(path)?) };
+        let (files, first, heads) = FilesTable::open(paths)?;
+        let mut notices = first.notices;
+        notices.push(format!("{} files match `{}`", files.len(), path.display()));
+        Ok(Self { place: Place::new(path), format: first.format, heads, notices, body: Body::Files(files) })
+    }
+
+    /// A frame in memory.
+    #[cfg(feature = "polars")]
+    pub(super) fn of_frame(frame: &polars::frame::DataFrame) -> Self {
+        let (frame, heads) = super::polars_frame::FrameTable::open(frame);
+        let place = Place { path: "the frame".to_owned() };
+        Self { place, format: Format::Frame, heads, notices: Vec::new(), body: Body::Frame(frame) }
     }
 
     pub(super) fn from_source(source: Source) -> Result<Self, DataError> {
         let Source { place, format, content } = source;
+        let mut notices = Vec::new();
         let (heads, body) = match content {
+            Content::Tsf(text) => {
+                let (tsf, heads, said) = TsfTable::open(text, &place)?;
+                notices = said;
+                (heads, Body::Tsf(tsf))
+            }
             Content::Text(text) => {
                 let (csv, heads) = CsvTable::open(text, &place)?;
                 (heads, Body::Csv(csv))
@@ -188,14 +242,14 @@ impl Table {
         if !twice.is_empty() {
             return Err(DataError::DuplicateColumns { path: place.path, names: twice });
         }
-        Ok(Self { place, format, heads, body })
+        Ok(Self { place, format, heads, notices, body })
     }
 
     /// The character between the fields of a csv file.
     pub(super) fn delimiter(&self) -> Option<char> {
         match &self.body {
             Body::Csv(csv) => Some(char::from(csv.delimiter())),
-            Body::Parquet(_) => None,
+            _ => None,
         }
     }
 
@@ -216,17 +270,27 @@ impl Table {
 
     /// Reads columns. Infinite numbers are reported here for every format.
     pub(super) fn read(&mut self, wanted: &[(usize, As)]) -> Result<Columns, DataError> {
-        let mut columns = match &mut self.body {
-            Body::Csv(csv) => csv.read(&self.heads, wanted, &self.place)?,
-            Body::Parquet(parquet) => parquet.read(&self.heads, wanted, &self.place)?,
-        };
-        if columns.n_rows == 0 && columns.problems.is_empty() {
-            return Err(DataError::NoRows { path: self.place.path.clone() });
-        }
+        let mut columns = self.read_as_is(wanted)?;
         for (cells, (index, _)) in columns.cells.iter().zip(wanted) {
             if let Cells::Numbers(values) = cells {
                 report_infinite(values, &self.heads[*index].name, &columns.places, &mut columns.problems);
             }
+        }
+        Ok(columns)
+    }
+
+    /// Reads columns with whatever numbers they have.
+    pub(super) fn read_as_is(&mut self, wanted: &[(usize, As)]) -> Result<Columns, DataError> {
+        let columns = match &mut self.body {
+            Body::Csv(csv) => csv.read(&self.heads, wanted, &self.place)?,
+            Body::Parquet(parquet) => parquet.read(&self.heads, wanted, &self.place)?,
+            Body::Tsf(tsf) => tsf.read(&self.heads, wanted, &self.place)?,
+            Body::Files(files) => files.read(&self.heads, wanted)?,
+            #[cfg(feature = "polars")]
+            Body::Frame(frame) => frame.read(&self.heads, wanted, &self.place)?,
+        };
+        if columns.n_rows == 0 && columns.problems.is_empty() {
+            return Err(DataError::NoRows { path: self.place.path.clone() });
         }
         Ok(columns)
     }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataConfig, Panel, SplitSpec};
+use crate::data::{DataConfig, Panel, SplitSpec, StaticCategory};
 use crate::error::{Advise, InvalidSetting};
 use crate::loss::LossConfig;
+use crate::model::EmbeddingConfig;
 use crate::train::{TrainConfig, TrainJob, WindowChoice};
 use crate::transform::ScalerKind;
 use crate::window::WindowScaler;
@@ -207,9 +208,16 @@ impl Experiment {
         self.loss.check()?;
         self.train.check()?;
         let data = &self.data;
-        self.model
-            .network(self.loss.n_outputs(), [data.hist_exog.len(), data.futr_exog.len(), data.stat_exog.len()], None)
-            .check()?;
+        let columns = [data.hist_exog.len(), data.futr_exog.len(), data.stat_exog.len()];
+        let mut network = self.model.network(self.loss.n_outputs(), columns, None);
+        // How many categories there are the data will say.
+        network.embeddings = data.stat_cat.iter().map(|_| EmbeddingConfig::new(1, self.model.embedding_dim)).collect();
+        network.check()?;
+        if self.model.embedding_dim.is_some() && data.stat_cat.is_empty() {
+            let remedy = "name columns of categories with --stat-cat, or leave --embedding-dim out";
+            let dim = self.model.embedding_dim.unwrap_or_default();
+            return Err(InvalidSetting::new("model.embedding_dim", dim, "nothing without data.stat_cat", remedy).into());
+        }
         Ok(())
     }
 }
@@ -227,7 +235,9 @@ impl Experiment {
         let mut lengths: Vec<usize> = splits.iter().map(|s| s.train.len()).collect();
         lengths.sort_unstable();
         let usual = lengths.get(lengths.len() / 2).copied().unwrap_or(0);
-        let network = self.model.network(self.loss.n_outputs(), columns, Some((usual, panel.freq.season())));
+        let mut network = self.model.network(self.loss.n_outputs(), columns, Some((usual, panel.freq.season())));
+        let table = |c: &StaticCategory| EmbeddingConfig::new(c.levels.len(), self.model.embedding_dim);
+        network.embeddings = panel.stat_cat.iter().map(table).collect();
         self.model.input_size = Some(network.input_size);
         let WindowConfig { stride, min_input, min_target } = self.window;
         Ok(TrainJob {

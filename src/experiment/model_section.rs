@@ -37,6 +37,8 @@ pub struct ModelSection {
     pub activation: Activation,
     /// Share of hidden units dropped in training.
     pub dropout: f64,
+    /// Length of the vectors of categories (`data.stat_cat`); half the number of categories, from 2 to 50, if left out.
+    pub embedding_dim: Option<usize>,
 }
 
 impl Default for ModelSection {
@@ -55,6 +57,7 @@ impl Default for ModelSection {
             interpolation_mode: InterpolationMode::default(),
             activation: Activation::default(),
             dropout: 0.1,
+            embedding_dim: None,
         }
     }
 }
@@ -108,6 +111,7 @@ impl ModelSection {
             hist_exog: columns[0],
             futr_exog: columns[1],
             stat_exog: columns[2],
+            embeddings: Vec::new(),
         }
     }
 }

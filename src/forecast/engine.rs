@@ -119,6 +119,7 @@ impl<B: Backend> Model<B> {
     /// When the panel's columns or frequency are not the model's.
     pub fn on(&self, panel: Arc<Panel>, fit_rows: &[Range<usize>]) -> Result<OnPanel<'_, B>, ForecastError> {
         self.check_columns(&panel)?;
+        let panel = self.with_categories(panel);
         let scalers = self.scalers(&panel, fit_rows)?;
         let whole: Vec<Range<usize>> = (0..panel.n_series()).map(|s| 0..panel.len_of(s)).collect();
         let index = WindowIndex::new(&panel, &whole, &WindowRules::evaluate(self.shape()))?;
@@ -129,14 +130,29 @@ impl<B: Backend> Model<B> {
         Ok(OnPanel { model: self, batcher })
     }
 
+    /// The panel with its categories as the model knows them. One that was recoded already is not copied.
+    fn with_categories(&self, panel: Arc<Panel>) -> Arc<Panel> {
+        let known = self.manifest.columns.stat_cat.iter().map(|c| &c.levels);
+        if panel.stat_cat.iter().map(|c| &c.levels).eq(known) {
+            return panel;
+        }
+        let mut panel = (*panel).clone();
+        for line in panel.recode_categories(&self.manifest.columns.levels()) {
+            tracing::warn!("{line}");
+        }
+        Arc::new(panel)
+    }
+
     fn check_columns(&self, panel: &Panel) -> Result<(), ForecastError> {
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let stat: Vec<String> = panel.stat_exog.iter().map(|c| c.name.clone()).collect();
         let columns = &self.manifest.columns;
+        let categories: Vec<String> = columns.stat_cat.iter().map(|c| c.name.clone()).collect();
         for (role, found, wanted) in [
             ("hist_exog", names(&panel.hist_exog), &columns.hist_exog),
             ("futr_exog", names(&panel.futr_exog), &columns.futr_exog),
             ("stat_exog", stat, &columns.stat_exog),
+            ("stat_cat", panel.stat_cat.iter().map(|c| c.name.clone()).collect(), &categories),
         ] {
             if &found != wanted {
                 return Err(ForecastError::Columns { role, found, wanted: wanted.clone() });
@@ -242,12 +258,32 @@ impl<B: Backend> OnPanel<'_, B> {
     /// Forecasts the steps that follow the data of each series, from `back` rows before its end (0 is the end).
     ///
     /// `future` are the future covariates after the last row, `[n_series, H, F]` row-major; empty if the model has none.
+    /// Steps that the data has rows for carry the times of these; those after the last row continue the calendar by the
+    /// panel's frequency.
     ///
     /// # Errors
     /// When no series can be forecast, a covariate is missing or the calendar ends.
     pub fn ahead(&self, back: &[usize], future: &[f64]) -> Result<(Forecasts, Vec<String>), ForecastError> {
+        self.ahead_at(back, future, &[])
+    }
+
+    /// [`OnPanel::ahead`] with the times of the steps after the last row, `[n_series, H]` row-major, as the future
+    /// covariates have them: a trading calendar is known there, and no frequency tells its holidays.
+    ///
+    /// # Errors
+    /// As [`OnPanel::ahead`], and when there are some times but not `n_series` x `H`.
+    pub fn ahead_at(
+        &self,
+        back: &[usize],
+        future: &[f64],
+        times: &[i64],
+    ) -> Result<(Forecasts, Vec<String>), ForecastError> {
         let panel = self.batcher.panel();
         let shape = self.model.shape();
+        let expected = panel.n_series() * shape.horizon;
+        if !times.is_empty() && times.len() != expected {
+            return Err(ForecastError::Times { expected, got: times.len() });
+        }
         let mut windows = Vec::new();
         let mut silent = Vec::new();
         for s in 0..panel.n_series() {
@@ -286,14 +322,20 @@ impl<B: Backend> OnPanel<'_, B> {
         };
         for w in &windows {
             let s = w.series as usize;
-            let last = panel.times(s)[w.origin as usize - 1];
-            for step in 1..=shape.horizon {
-                let time = i64::try_from(step).ok().and_then(|step| panel.freq.advance(last, step));
+            let known = panel.times(s);
+            let cutoff_time = known[w.origin as usize - 1];
+            for step in 0..shape.horizon {
+                let row = w.origin as usize + step;
+                let time = known.get(row).copied().or_else(|| {
+                    let beyond = row - known.len();
+                    let given = times.get(s * shape.horizon + beyond).copied();
+                    given.or_else(|| panel.freq.advance(*known.last()?, i64::try_from(beyond + 1).ok()?))
+                });
                 let time = time.ok_or_else(|| ForecastError::Calendar { series: panel.ids[s].clone() })?;
                 table.series.push(w.series);
                 table.time.push(time);
                 if let Some(cutoff) = &mut table.cutoff {
-                    cutoff.push(last);
+                    cutoff.push(cutoff_time);
                 }
             }
         }

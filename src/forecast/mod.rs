@@ -4,6 +4,8 @@
 //! and [`OnPanel::ahead`] forecasts what follows the data, with time stamps, as a [`Forecasts`] table.
 
 mod engine;
+#[cfg(feature = "polars")]
+mod polars_frame;
 mod table;
 
 pub use engine::{Model, OnPanel};
@@ -65,6 +67,14 @@ pub enum ForecastError {
         /// The series.
         series: String,
     },
+    /// Times of the steps ahead that do not go with the panel.
+    #[error("{got} times of steps ahead, expected {expected}: one per series and step of the horizon")]
+    Times {
+        /// Series x horizon.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// A file name whose ending is no format.
     #[error("cannot tell the format of {path}: expected a name that ends in .csv, .parquet or .json", path = .path.display())]
     UnknownFormat {
@@ -103,6 +113,7 @@ impl Advise for ForecastError {
             Self::Silent { .. } => "nothing-observed",
             Self::Origin { .. } => "origin",
             Self::Calendar { .. } => "calendar",
+            Self::Times { .. } => "future-times",
             Self::UnknownFormat { .. } => "unknown-format",
             Self::Write { .. } => "write",
             Self::Threads { .. } => "threads",

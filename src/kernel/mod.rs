@@ -11,6 +11,7 @@ mod int8;
 mod int8_dense;
 mod int8_scales;
 mod product;
+mod row;
 
 pub use int8::{Instructions, MOST_TERMS, int8_product};
 pub(crate) use int8_dense::Int8Scratch;
@@ -18,3 +19,4 @@ pub use int8_dense::{Int8Dense, RowScale};
 pub use int8_scales::{Int8Input, Int8Matrix, Int8Scheme};
 pub(crate) use int8_scales::{LEAST_SCALE, STEPS, SYMMETRIC};
 pub use product::{Matrix, MatrixMut, product};
+pub use row::add_row_product;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::embedding::EmbeddingConfig;
 use super::{Activation, InterpolationMode, ModelError, PoolingMode, Quantization};
 use crate::error::InvalidSetting;
 
@@ -80,6 +81,7 @@ const MOST_INTERPOLATED: usize = 1 << 28;
 /// | `activation` | relu | see [`Activation`] | after each hidden layer |
 /// | `dropout` | 0.1 | 0 <= p < 1 | share of hidden units dropped in training |
 /// | `hist_exog`, `futr_exog`, `stat_exog` | 0 | | numbers of historical, future, static columns |
+/// | `embeddings` | none | see [`EmbeddingConfig`] | static columns of categories |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NHitsConfig {
@@ -111,6 +113,9 @@ pub struct NHitsConfig {
     pub futr_exog: usize,
     /// Columns that do not change with time, `S`.
     pub stat_exog: usize,
+    /// Columns of categories that do not change with time, each with a learned vector per category.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<EmbeddingConfig>,
 }
 
 impl Default for NHitsConfig {
@@ -130,6 +135,7 @@ impl Default for NHitsConfig {
             hist_exog: 0,
             futr_exog: 0,
             stat_exog: 0,
+            embeddings: Vec::new(),
         }
     }
 }
@@ -199,7 +205,8 @@ impl Checked {
 
     /// The linear layers, by the names of their weights without the ending: `blocks.0.layers.0`, ...
     pub fn layer_names(&self) -> Vec<String> {
-        let matrices = self.tensor_specs().into_iter().filter(|spec| spec.shape.len() == 2);
+        let of_blocks = |spec: &super::TensorSpec| spec.shape.len() == 2 && spec.name.starts_with("blocks.");
+        let matrices = self.tensor_specs().into_iter().filter(of_blocks);
         matrices.filter_map(|spec| spec.name.strip_suffix(".weight").map(str::to_string)).collect()
     }
 
@@ -274,6 +281,9 @@ impl NHitsConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(invalid("model.dropout", self.dropout, "a number from 0 up to, not including, 1", "use 0.1"));
         }
+        for embedding in &self.embeddings {
+            embedding.check()?;
+        }
         let too_large = || {
             invalid(
                 "model.mlp_units",
@@ -298,6 +308,11 @@ impl NHitsConfig {
             ));
         }
         Ok(Checked { config: self.clone(), blocks, n_parameters, quantization: None })
+    }
+
+    /// Values of the static columns as the blocks see them: numbers, then the vectors of the categories; none on overflow.
+    pub(super) fn static_width(&self) -> Option<usize> {
+        self.embeddings.iter().try_fold(self.stat_exog, |sum, e| sum.checked_add(e.dim))
     }
 
     fn check_units(&self) -> Result<(), ModelError> {
@@ -338,7 +353,7 @@ impl NHitsConfig {
             let inputs = pooled
                 .checked_add(self.hist_exog.checked_mul(pooled)?)?
                 .checked_add(self.futr_exog.checked_mul(steps.div_ceil(kernel))?)?
-                .checked_add(self.stat_exog)?;
+                .checked_add(self.static_width()?)?;
             let knots = (self.horizon / self.n_freq_downsample[stack]).max(1);
             let theta = self.input_size.checked_add(self.outputs.checked_mul(knots)?)?;
             let linear = |inputs: usize, outputs: usize| inputs.checked_add(1)?.checked_mul(outputs);
@@ -351,6 +366,9 @@ impl NHitsConfig {
             weights = weights.checked_add(usize::from(self.activation == Activation::PRelu))?;
             n_parameters = n_parameters.checked_add(weights.checked_mul(*n_blocks)?)?;
             blocks.extend(vec![BlockShape { stack, pool_kernel: kernel, inputs, knots, theta }; *n_blocks]);
+        }
+        for embedding in &self.embeddings {
+            n_parameters = n_parameters.checked_add(embedding.rows().checked_mul(embedding.dim)?)?;
         }
         Some((blocks, n_parameters))
     }

@@ -16,7 +16,7 @@ pub struct ModelInput<B: Backend> {
     pub hist_exog: Option<Tensor<B, 3>>,
     /// Covariates known ahead, `[B, L + H, F]`.
     pub futr_exog: Option<Tensor<B, 3>>,
-    /// Covariates that do not change with time, `[B, S]`.
+    /// Covariates that do not change with time, `[B, S]`; codes of categories behind them, `[B, S + E]`.
     pub stat_exog: Option<Tensor<B, 2>>,
 }
 

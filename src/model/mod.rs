@@ -13,6 +13,7 @@
 //! | `input` | [`ModelInput`], a batch of windows |
 //! | `pooling`, `activation`, `dropout`, `basis` | the parts of a block |
 //! | `block` | one block: pooled input to backcast and knots |
+//! | `embedding` | vectors for the categories of static columns, before the network |
 //! | `nhits` | [`NHits`]: residual stacks, level, decomposition |
 //! | `calibration` | the ranges that layers' inputs have |
 //! | `quantization` | [`QuantizationConfig`], layers in 8 bits on tensors, with gradients |
@@ -25,6 +26,7 @@ mod block;
 mod calibration;
 mod config;
 mod dropout;
+mod embedding;
 pub mod host;
 mod input;
 mod nhits;
@@ -38,6 +40,7 @@ pub use block::BlockRecord;
 pub use calibration::measured_ranges;
 pub use config::{BlockShape, Checked, NHitsConfig, default_freq_downsample, default_pool_kernels};
 pub use dropout::DropoutKey;
+pub use embedding::{EmbeddingConfig, settle_unknown};
 pub use input::ModelInput;
 pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;

@@ -1,6 +1,6 @@
 //! The network: blocks that each explain a part of the input and add a part of the forecast (doubly residual stacking).
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::block::{Block, Seen};
@@ -25,6 +25,8 @@ use super::pooling::Pool;
 #[derive(Module, Debug)]
 pub struct NHits<B: Backend> {
     pub(crate) blocks: Vec<Block<B>>,
+    /// A table per column of categories, `[dim, rows]`.
+    pub(crate) embeddings: Vec<Param<Tensor<B, 2>>>,
     pub(crate) config: Checked,
 }
 
@@ -95,7 +97,7 @@ impl<B: Backend> NHits<B> {
     ///
     /// # Shapes
     /// `insample_y`, `insample_mask` `[B, L]`; `hist_exog` `[B, L, X]`, `futr_exog` `[B, L + H, F]`, `stat_exog` `[B, S]`
-    /// wherever the settings have such columns.
+    /// wherever the settings have such columns; with embeddings `stat_exog` is `[B, S + E]`, codes last.
     ///
     /// # Panics
     /// When the shapes of `input` are not those of the settings.
@@ -139,6 +141,14 @@ impl<B: Backend> NHits<B> {
         mut trace: Option<&mut Vec<BlockTrace<B>>>,
         seen: Seen<'_, B>,
     ) -> Tensor<B, 3> {
+        let embedded;
+        let input = match self.embeddings.is_empty() {
+            true => input,
+            false => {
+                embedded = self.embedded(input);
+                &embedded
+            }
+        };
         let mut residual = input.insample_y.clone().flip([1]);
         let mask = input.insample_mask.clone().flip([1]);
         let mut forecast = self.level(input);
@@ -195,7 +205,7 @@ impl<B: Backend> NHits<B> {
         let parts: Vec<_> = [
             input.hist_exog.clone().filter(|_| self.config.hist_exog > 0).map(|t| pool.columns(t)),
             input.futr_exog.clone().filter(|_| self.config.futr_exog > 0).map(|t| pool.columns(t)),
-            input.stat_exog.clone().filter(|_| self.config.stat_exog > 0),
+            input.stat_exog.clone().filter(|_| self.config.stat_exog > 0 || !self.embeddings.is_empty()),
         ]
         .into_iter()
         .flatten()

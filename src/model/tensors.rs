@@ -9,6 +9,7 @@ use super::ModelError;
 use super::activation::{Activation, PRELU_START};
 use super::block::Block;
 use super::config::Checked;
+use super::embedding::EmbeddingConfig;
 use super::nhits::NHits;
 use crate::random::{Purpose, Stream};
 
@@ -74,6 +75,11 @@ impl Checked {
                 specs.push(spec(format!("{prefix}.{index}.{INPUT_RANGE}"), &[1]));
             }
         }
+        specs.extend(self.embeddings.iter().enumerate().map(|(i, embedding)| TensorSpec {
+            name: EmbeddingConfig::tensor_name(i),
+            shape: vec![embedding.rows(), embedding.dim],
+            same_as: None,
+        }));
         specs
     }
 }
@@ -165,8 +171,12 @@ impl<B: Backend> NHits<B> {
             let output = linears.pop().expect("a block has at least two linear layers");
             Block::new(config, number, linears, output, slope, ranges, device)
         });
-        let blocks = blocks.collect();
-        Self { blocks, config: config.clone() }
+        let blocks: Vec<_> = blocks.collect();
+        let embeddings = values.map(|(spec, table)| {
+            let (rows, dim) = (spec.shape[0], spec.shape[1]);
+            Param::from_data(TensorData::new(transposed(&table, rows, dim), [dim, rows]), device)
+        });
+        Self { blocks, embeddings: embeddings.collect(), config: config.clone() }
     }
 
     /// The same weights, rounded in another way as they are used. Nothing is copied; learned ranges are left out.
@@ -174,7 +184,7 @@ impl<B: Backend> NHits<B> {
     pub fn rounded(&self, quantization: super::Quantization) -> Self {
         let config = self.config.with_quantization(quantization);
         let blocks = self.blocks.iter().enumerate().map(|(number, block)| block.rounded(&config, number)).collect();
-        Self { blocks, config }
+        Self { blocks, config, ..self.clone() }
     }
 
     /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.
@@ -196,6 +206,7 @@ impl<B: Backend> NHits<B> {
                 }
             }
         }
+        weights.extend(self.embeddings.iter().map(Weight::Matrix));
         self.config.tensor_specs().into_iter().zip(weights).collect()
     }
 }
@@ -241,7 +252,7 @@ pub(super) fn read<'a>(
 /// A weight of a network where it lies.
 #[derive(Debug, Clone, Copy)]
 pub enum Weight<'a, B: Backend> {
-    /// A layer's weight, `[in, out]`: the transpose of what the `state_dict` has.
+    /// A layer's weight, `[in, out]`, or an embedding's table, `[dim, rows]`: the transpose of what the `state_dict` has.
     Matrix(&'a Param<Tensor<B, 2>>),
     /// A bias or a learnt slope.
     Vector(&'a Param<Tensor<B, 1>>),

@@ -41,7 +41,7 @@ pub enum TrainEngine {
     Auto,
     /// The network as operations of burn's tensors, with burn's autodiff: any backend.
     Tensors,
-    /// The network on slices in host memory ([`crate::model::host`]): CPU backends only, and no activation `prelu`.
+    /// The network on slices in host memory ([`crate::model::host`]): CPU backends only, no activation `prelu`, no embeddings.
     Slices,
 }
 
@@ -69,7 +69,9 @@ impl TrainEngine {
         let (known, near) = (HostNetwork::new(network).is_some(), in_host_memory::<B>(device));
         match self {
             Self::Tensors => Ok(false),
-            Self::Slices if !known => refused("tensors, for a network with activation prelu or trained with rounding"),
+            Self::Slices if !known => {
+                refused("tensors, for a network with activation prelu, with embeddings, or trained with rounding")
+            }
             Self::Slices if !near => refused("tensors, on a backend that keeps its values on a device"),
             Self::Auto | Self::Slices => Ok(known && near),
         }

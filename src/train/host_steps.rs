@@ -245,7 +245,7 @@ impl HostSteps {
         let n = self.weights.len();
         let mut none = [Vec::new(), Vec::new()];
         let [no_first, no_second] = &mut none;
-        fn or<'a>(moment: &'a mut Vec<f32>, none: &'a mut Vec<f32>, n: usize) -> &'a mut [f32] {
+        fn or<'a>(moment: &'a mut [f32], none: &'a mut Vec<f32>, n: usize) -> &'a mut [f32] {
             if moment.is_empty() {
                 none.resize(n, 0.0);
                 none

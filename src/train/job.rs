@@ -107,7 +107,7 @@ pub struct Plan {
     /// What the user should know.
     pub notices: Vec<String>,
     pub(super) index: Arc<WindowIndex>,
-    val_index: Arc<WindowIndex>,
+    pub(super) val_index: Arc<WindowIndex>,
     pub(super) sampling: Sampling,
     pub(super) scalers: Arc<ColumnScalers>,
 }

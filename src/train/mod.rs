@@ -24,6 +24,7 @@
 //! | `finder`, `lr_picture` | the search for a learning rate, and its curve drawn |
 //! | `feed` | the window loader as burn wants it |
 //! | `saved` | [`Provenance`] and the bundle of a run |
+//! | `series_use` | what training makes of each series: used, padded, skipped, and why |
 //! | `progress` | progress bar, plain lines, burn's dashboard |
 
 mod average;
@@ -48,6 +49,7 @@ mod rule_on_slices;
 mod run;
 mod saved;
 mod schedule;
+mod series_use;
 mod start;
 mod stopping;
 mod strategy;
@@ -76,5 +78,6 @@ pub use saved::Provenance;
 pub use schedule::{
     CosineRestarts, OneCycle, Plateau, PlateauRules, Schedule, ScheduleConfig, SchedulePer, ScheduleRecord,
 };
+pub use series_use::{SeriesUse, Use, UseCounts};
 pub use stopping::EarlyStopping;
 pub use trainee::{StepMetric, StepNumber, StepOutput, StepSettings, TrainInput, Trainee};

@@ -3,9 +3,11 @@
 use burn::tensor::backend::Backend;
 
 use super::job::{Plan, TrainJob, Trained};
-use crate::bundle::{Bundle, ColumnNames, Layout, Manifest, PLAIN_FORMAT, QuantizedBy, TrainingSummary};
+use crate::bundle::{
+    Bundle, CATEGORIES_FORMAT, Categories, ColumnNames, Layout, Manifest, PLAIN_FORMAT, QuantizedBy, TrainingSummary,
+};
 use crate::data::{Column, DataConfig};
-use crate::model::{LayerInput, QuantizationConfig, learned_range};
+use crate::model::{LayerInput, QuantizationConfig, learned_range, settle_unknown};
 
 /// What a bundle records that the run itself does not know.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -51,7 +53,7 @@ impl<B: Backend> Trained<B> {
         let panel = &job.panel;
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let manifest = Manifest {
-            format_version: PLAIN_FORMAT,
+            format_version: if panel.stat_cat.is_empty() { PLAIN_FORMAT } else { CATEGORIES_FORMAT },
             program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
             model: (*job.network).clone(),
             loss: job.loss.clone(),
@@ -67,6 +69,11 @@ impl<B: Backend> Trained<B> {
                 hist_exog: names(&panel.hist_exog),
                 futr_exog: names(&panel.futr_exog),
                 stat_exog: panel.stat_exog.iter().map(|c| c.name.clone()).collect(),
+                stat_cat: panel
+                    .stat_cat
+                    .iter()
+                    .map(|c| Categories { name: c.name.clone(), levels: c.levels.clone() })
+                    .collect(),
             },
             season: panel.freq.season(),
             training: Some(TrainingSummary {
@@ -89,7 +96,8 @@ impl<B: Backend> Trained<B> {
             imported_from: None,
             quantization: None,
         };
-        let weights = self.net.tensors();
+        let mut weights = self.net.tensors();
+        settle_unknown(&mut weights, &job.network.embeddings);
         let bundle = Bundle { manifest, weights, series: Some(self.series.clone()), integers: Vec::new() };
         match &job.config.quantize {
             Some(quantize) => self.rounded(bundle, quantize),

@@ -24,7 +24,7 @@ pub struct HostBatch {
     pub windows: Vec<Window>,
     /// Their size.
     pub shape: WindowShape,
-    /// Numbers of historical, future and static columns: `[X, F, S]`.
+    /// Numbers of historical, future and static columns: `[X, F, S]`; codes of categories are the last of the static ones.
     pub columns: [usize; 3],
     /// `[B, L]`.
     pub insample_y: Vec<f32>,
@@ -171,7 +171,8 @@ impl WindowBatcher {
 
     fn gather_with(&self, windows: &[Window], future: Option<&[f64]>) -> HostBatch {
         let (n, input, horizon) = (windows.len(), self.shape.input_size, self.shape.horizon);
-        let columns = [self.panel.hist_exog.len(), self.panel.futr_exog.len(), self.panel.stat_exog.len()];
+        let n_stat = self.panel.stat_exog.len() + self.panel.stat_cat.len();
+        let columns = [self.panel.hist_exog.len(), self.panel.futr_exog.len(), n_stat];
         let mut batch = HostBatch {
             windows: windows.to_vec(),
             shape: self.shape,
@@ -232,6 +233,10 @@ impl WindowBatcher {
         for (c, (column, (shift, scale))) in panel.stat_exog.iter().zip(&scalers.stat).enumerate() {
             let value = column.values[s];
             place.stat_exog[c] = if observed(value) { ((value - shift) / scale) as f32 } else { 0.0 };
+        }
+        // Codes are looked up, not scaled.
+        for (c, column) in panel.stat_cat.iter().enumerate() {
+            place.stat_exog[panel.stat_exog.len() + c] = column.codes[s] as f32;
         }
     }
 

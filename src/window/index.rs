@@ -157,6 +157,20 @@ impl WindowIndex {
         (0..self.len()).filter_map(|i| self.get(i))
     }
 
+    /// Per series, how many windows there are, and how many of them begin before its first row, so that the beginning of
+    /// their input is padding.
+    pub fn by_series(&self) -> Vec<(usize, usize)> {
+        let mut counts = vec![(0, 0); self.ends.len()];
+        for (run, bounds) in self.runs.iter().zip(self.starts.windows(2)) {
+            let n = bounds[1] - bounds[0];
+            let short = self.shape.input_size.saturating_sub(run.origin as usize);
+            let (all, padded) = &mut counts[run.series as usize];
+            *all += n;
+            *padded += short.div_ceil(self.stride).min(n);
+        }
+        counts
+    }
+
     /// The size of the windows.
     pub fn shape(&self) -> WindowShape {
         self.shape
@@ -218,6 +232,31 @@ pub(super) mod tests {
     use crate::calendar::{Clock, Frequency};
     use crate::window::Start;
     use proptest::prelude::*;
+
+    #[test]
+    fn windows_are_counted_by_series() {
+        let long: Vec<f64> = (0..12).map(f64::from).collect();
+        let mut holes = long.clone();
+        holes[3..8].fill(f64::NAN);
+        let p = panel(&[&long, &long[..3], &long[..1], &holes]);
+        let all: Vec<_> = (0..4).map(|s| 0..p.len_of(s)).collect();
+        let shape = WindowShape { input_size: 4, horizon: 2 };
+        for rules in [
+            WindowRules::train(shape),
+            WindowRules { start: Start::OneInput { align: None }, ..WindowRules::train(shape) },
+            WindowRules { start: Start::OneInput { align: None }, stride: 3, ..WindowRules::train(shape) },
+        ] {
+            let index = WindowIndex::new(&p, &all, &rules).unwrap();
+            let mut expected = vec![(0, 0); 4];
+            for w in index.windows() {
+                expected[w.series as usize].0 += 1;
+                expected[w.series as usize].1 += usize::from(w.origin < 4);
+            }
+            assert_eq!(index.by_series(), expected);
+        }
+        let train = WindowIndex::new(&p, &all, &WindowRules::train(shape)).unwrap().by_series();
+        assert_eq!((train[0], train[1], train[2]), ((8, 0), (2, 2), (0, 0)));
+    }
 
     /// A panel of these targets.
     pub(crate) fn panel(series: &[&[f64]]) -> Panel {

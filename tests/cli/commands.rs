@@ -22,6 +22,7 @@ fn inspect_tells_what_is_in_a_file() {
             "time_candidates",
             "target_candidates",
             "series",
+            "values",
             "notes"
         ]
     );

@@ -66,6 +66,82 @@ fn calendars_go_on_over_month_ends_and_weekends() {
 }
 
 #[test]
+fn stamps_go_on_alike_in_every_format() {
+    let folder = Folder::new();
+    // The last day of each month; business days; hours with offsets over the night in which clocks go forward.
+    let ends = |i: usize| {
+        let (year, month) = (2000 + i / 12, i % 12 + 1);
+        let days = [31, if year % 4 == 0 { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1];
+        format!("{year}-{month:02}-{days}")
+    };
+    let workdays: Vec<String> = (0..70).filter(|i| ![3, 4].contains(&(i % 7))).map(day).collect();
+    let zoned = |i: usize| match i {
+        // From the 30th of March 2024, 00:00 at +01:00; at 02:00 of the 31st it is 03:00 at +02:00.
+        0..26 => format!("2024-03-{}T{:02}:00:00+01:00", 30 + i / 24, i % 24),
+        _ => format!("2024-{}T{:02}:00:00+02:00", ["03-31", "04-01", "04-02"][(i + 1) / 24 - 1], (i + 1) % 24),
+    };
+    for (name, stamps, next) in [
+        ("month ends", (0..50).map(ends).collect::<Vec<_>>(), ["2004-03-31", "2004-04-30", "2004-05-31", "2004-06-30"]),
+        ("business days", workdays, ["2020-03-11", "2020-03-12", "2020-03-13", "2020-03-16"]),
+        (
+            "clock change",
+            (0..30).map(zoned).collect(),
+            ["2024-03-31T05:00:00Z", "2024-03-31T06:00:00Z", "2024-03-31T07:00:00Z", "2024-03-31T08:00:00Z"],
+        ),
+    ] {
+        let text = stamps.iter().enumerate().fold("ds,y\n".to_string(), |t, (i, s)| format!("{t}{s},{}\n", wave(i)));
+        folder.write("c.csv", text);
+        folder.ok(&format!("train --data c.csv {TINY} --input-size 8").replace("--input-size 12 ", ""));
+        for ending in ["csv", "json", "parquet"] {
+            folder.ok(&format!("predict --model model.st --data c.csv --output f.{ending} --quiet"));
+        }
+        let csv: Vec<String> = rows(&folder.text("f.csv"))[1..].iter().map(|r| r[1].clone()).collect();
+        assert_eq!(csv, next, "{name}");
+        let json: Value = serde_json::from_str(&folder.text("f.json")).unwrap();
+        let json: Vec<&str> = json.as_array().unwrap().iter().map(|f| f["ds"].as_str().unwrap()).collect();
+        assert_eq!(json, next, "{name}");
+        let found = folder.json("data inspect f.parquet --target NHITS");
+        let of = |field: &str| found["columns"][1][field].as_str().unwrap().to_owned();
+        assert_eq!((of("first"), of("last")), (next[0].into(), next[3].into()), "{name}");
+        assert_eq!(found["series"]["clock"], if name == "clock change" { "utc" } else { "date" });
+    }
+    // Without offsets the absent hour of that night is a hole, and it is said where.
+    let local = (0..30)
+        .filter(|i| *i != 26)
+        .fold("ds,y\n".to_string(), |t, i| format!("{t}2024-03-{} {:02}:00:00,{}\n", 30 + i / 24, i % 24, wave(i)));
+    folder.write("local.csv", local);
+    let ran = folder.run("data check local.csv --json");
+    let problem = &ran.json()["problems"]["list"][0];
+    assert_eq!((&problem["kind"], &problem["time"]), (&"gap".into(), &"2024-03-31 03:00:00".into()), "{problem}");
+}
+
+#[test]
+fn a_trading_calendar_goes_on_as_the_future_file_has_it() {
+    let folder = Folder::new();
+    // Workdays without the 20th of January; the 17th of February is a holiday ahead that no frequency tells.
+    let open = |i: usize| ![3, 4].contains(&(i % 7)) && i != 19 && i != 47;
+    let line = |i: usize| format!("{},{},{}\n", day(i), wave(i), i % 5);
+    folder.write("h.csv", (0..46).filter(|i| open(*i)).fold("ds,y,x\n".to_string(), |t, i| t + &line(i)));
+    folder.ok(&format!("train --data h.csv --target y --futr-exog x {TINY}"));
+    let future = (46..60).filter(|i| open(*i)).fold("ds,x\n".to_string(), |t, i| format!("{t}{},{}\n", day(i), i % 5));
+    folder.write("f.csv", future);
+    let stamps = |text: &str| rows(text)[1..].iter().map(|r| r[1].clone()).collect::<Vec<_>>();
+    let ahead = folder.ok("predict --model model.st --data h.csv --future f.csv --quiet").stdout;
+    let expected: Vec<String> = (46..60).filter(|i| open(*i)).take(4).map(day).collect();
+    assert_eq!(stamps(&ahead), expected);
+    // Within the data the times are those of its rows.
+    let back = folder.ok("predict --model model.st --data h.csv --window 20 --quiet").stdout;
+    let known: Vec<String> = (0..46).filter(|i| open(*i)).map(day).collect();
+    assert_eq!(stamps(&back), known[known.len() - 20..known.len() - 16]);
+    // What the future file lacks is listed.
+    folder.write("f.csv", format!("ds,x\n{},1\n{},\n", expected[0], expected[1]));
+    let error = folder.run("predict --model model.st --data h.csv --future f.csv --json").json();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{}, column `x`: the value is missing", expected[1])), "{message}");
+    assert!(message.contains("no row for step 3 of 4 ahead"), "{message}");
+}
+
+#[test]
 fn covariates_of_every_kind_reach_the_forecast() {
     let folder = Folder::new();
     let line = |id: &str, i: usize| format!("{id},{},{},{},{}\n", day(i), wave(i), i % 5, i % 7);

@@ -2,10 +2,14 @@
 
 mod bad_inputs;
 mod bundles;
+mod categories;
 mod commands;
+mod data_files;
 mod forecasting;
+mod hard_data;
 mod leakage;
 mod learning_rates;
+mod memory;
 mod models;
 mod quantizing;
 mod resuming;

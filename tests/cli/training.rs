@@ -5,12 +5,13 @@ use serde_json::Value;
 use crate::bundles::Parts;
 use crate::tool::{Folder, TINY, column, daily, day, hour, keys, panel, rows, wave};
 
-const TRAIN_KEYS: [&str; 21] = [
+const TRAIN_KEYS: [&str; 22] = [
     "bundle",
     "run_dir",
     "backend",
     "device",
     "n_series",
+    "series",
     "n_windows",
     "n_parameters",
     "steps",

@@ -48,6 +48,7 @@ pub fn settings_of(case: &Case, outputs: usize) -> Checked {
         hist_exog: case.count("n_hist", 0),
         futr_exog: case.count("n_futr", 0),
         stat_exog: case.count("n_stat", 0),
+        embeddings: Vec::new(),
     };
     config.check().unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }

@@ -10,7 +10,9 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
 
+use super::super::problems::Position;
 use super::super::source::from_bytes;
+use super::super::table::Cells;
 use super::super::table::Table;
 use super::*;
 

@@ -7,7 +7,7 @@ use super::super::dropout::{DropoutKey, Mask};
 use super::input::{HostInput, covariates, pool};
 use super::layout::{BlockPlan, HostNetwork, Layer};
 use super::units::{activate, fill_bias};
-use crate::kernel::{Matrix, MatrixMut, product};
+use crate::kernel::{Matrix, MatrixMut, add_row_product, product};
 
 /// What one block leaves for the way back; every buffer row-major, one row per window.
 #[derive(Debug, Default)]
@@ -210,6 +210,9 @@ impl Pass {
 /// `out = x W + b` for `rows` rows.
 pub(super) fn linear(layer: &Layer, weights: &[f32], rows: usize, x: &[f32], out: &mut [f32]) {
     fill_bias(&weights[layer.bias.clone()], out);
+    if rows == 1 {
+        return add_row_product(x, &weights[layer.weight.clone()], layer.outputs, out);
+    }
     let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(out, rows, layer.outputs), true);
 }
@@ -318,6 +321,9 @@ pub(super) fn block_input(
 pub(super) fn only_knots(layer: &Layer, weights: &[f32], rows: usize, steps: usize, x: &[f32], knots: &mut [f32]) {
     let n = layer.outputs - steps;
     fill_bias(&weights[layer.bias.clone()][steps..], knots);
+    if rows == 1 {
+        return add_row_product(x, &weights[layer.weight.clone()][steps..], layer.outputs, knots);
+    }
     let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs).columns(steps, n);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(knots, rows, n), true);
 }

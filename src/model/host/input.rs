@@ -1,6 +1,8 @@
 //! A batch of windows as slices, and the pooling of a block's input along time.
 
-use super::super::PoolingMode;
+use std::ops::Range;
+
+use super::super::{NHitsConfig, PoolingMode};
 use super::layout::HostNetwork;
 
 /// A batch of `B` windows, scaled, everything row-major; see [`super::super::ModelInput`].
@@ -19,6 +21,19 @@ pub struct HostInput<'a> {
 }
 
 impl HostInput<'_> {
+    /// The windows `rows` of the batch.
+    pub(super) fn rows(&self, config: &NHitsConfig, rows: &Range<usize>) -> Self {
+        let cut = |width: usize| rows.start * width..rows.end * width;
+        let (steps, both) = (config.input_size, config.input_size + config.horizon);
+        Self {
+            insample_y: &self.insample_y[cut(steps)],
+            insample_mask: &self.insample_mask[cut(steps)],
+            hist_exog: &self.hist_exog[cut(steps * config.hist_exog)],
+            futr_exog: &self.futr_exog[cut(both * config.futr_exog)],
+            stat_exog: &self.stat_exog[cut(config.stat_exog)],
+        }
+    }
+
     /// Number of windows, if every slice has the length that the network asks for.
     pub(super) fn windows(&self, network: &HostNetwork) -> Option<usize> {
         let config = network.config();

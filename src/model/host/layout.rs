@@ -41,7 +41,8 @@ pub struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// The plan for checked settings; none if the network learns slopes of activations, or rounds as it computes.
+    /// The plan for checked settings; none if the network learns slopes of activations or vectors of categories, or rounds
+    /// as it computes.
     pub fn new(config: &Checked) -> Option<Self> {
         if config.quantization().is_some() {
             return None;
@@ -51,7 +52,7 @@ impl HostNetwork {
 
     /// The same, where the weights of some layers (by their numbers in the network) lie elsewhere.
     pub(super) fn without(config: &Checked, elsewhere: impl Fn(usize) -> bool) -> Option<Self> {
-        if config.activation == Activation::PRelu {
+        if config.activation == Activation::PRelu || !config.embeddings.is_empty() {
             return None;
         }
         let mut number = 0;

@@ -14,7 +14,7 @@
 //! | `backward` | from the forecast's gradient to that of every weight |
 //! | `forecaster` | a trained network that only forecasts, in f32 or with layers in 8-bit integers |
 //!
-//! A learnt slope (`prelu`) is left to the tensors: [`HostNetwork::new`] gives none for it.
+//! Learnt slopes (`prelu`) and embeddings are left to the tensors: [`HostNetwork::new`] gives none for them.
 
 mod backward;
 mod forecaster;

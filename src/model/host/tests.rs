@@ -160,6 +160,11 @@ fn forecasts_and_gradients_are_those_of_the_tensors() {
             let forecaster = HostForecaster::new(&net).unwrap();
             let apart = difference(&forecaster.forecast(&both.slices()), &to_host(net.forward(&input)));
             assert!(apart < 2e-5, "{name}: forecaster {apart}");
+            // A single window takes a way of its own.
+            let one = Both::new(&config, 1);
+            let want = to_host(net.forward(&one.tensors::<B>(&config, &device)));
+            let apart = difference(&forecaster.forecast(&one.slices()), &want);
+            assert!(apart < 2e-5, "{name}: one window {apart}");
             let named = net.tensors();
             let source = |name: &str| named.iter().find(|t| t.name == name).map(|t| (&t.shape[..], &t.data[..]));
             let read = HostForecaster::with_tensors(&checked, source).unwrap().unwrap();
@@ -190,6 +195,22 @@ fn the_number_of_threads_changes_no_bit() {
         for threads in [2, 3, 5, 16] {
             assert!(run(threads) == one, "{threads} threads");
         }
+    });
+}
+
+#[test]
+fn many_windows_are_forecast_as_few() {
+    on_backend!(|B, device| {
+        let (_, config) = cases().into_iter().find(|(name, _)| name == "columns").unwrap();
+        let net = NHits::<B>::new(&config.check().unwrap(), 3, &device);
+        let both = Both::new(&config, 700);
+        let forecaster = HostForecaster::new(&net).unwrap();
+        let apart = difference(
+            &forecaster.forecast(&both.slices()),
+            &to_host(net.forward(&both.tensors::<B>(&config, &device))),
+        );
+        assert!(apart < 2e-5, "{apart}");
+        assert!(forecaster.forecast(&Both::new(&config, 0).slices()).is_empty());
     });
 }
 

@@ -64,9 +64,9 @@ pub fn table() -> Vec<Bad> {
             "newer format",
             "predict --model x.st --data s.csv",
             "newer-format",
-            &["x.st", "format 2", "up to 1", "newer version"],
+            &["x.st", "format 3", "up to 2", "newer version"],
         )
-        .with("x.st", model_with(|p| p.manifest["format_version"] = json!(2))),
+        .with("x.st", model_with(|p| p.manifest["format_version"] = json!(3))),
         bad("format 0", "predict --model x.st --data s.csv", "bad-manifest", &["x.st", "`format_version` is 0"])
             .with("x.st", model_with(|p| p.manifest["format_version"] = json!(0))),
         bad("format of letters", "predict --model x.st --data s.csv", "bad-manifest", &["x.st", "`format_version`"])
