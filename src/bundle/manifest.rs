@@ -15,11 +15,10 @@ pub const FORMAT_VERSION: u32 = 2;
 /// The format of a bundle that uses nothing that format 1 lacks, so that older programs read it.
 pub const PLAIN_FORMAT: u32 = 1;
 
-/// The format of a bundle with integer weights: an older program would take the tensors for damaged ones.
-pub const QUANTIZED_FORMAT: u32 = 2;
-
 /// The format of a bundle with embeddings: an older program would not know the categories.
 pub const CATEGORIES_FORMAT: u32 = 2;
+/// The format of a bundle with integer weights: an older program would take the tensors for damaged ones.
+pub const QUANTIZED_FORMAT: u32 = 2;
 
 /// How the training data was laid out, so that fresh data is read alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -184,7 +184,7 @@ impl<B: Backend> NHits<B> {
     pub fn rounded(&self, quantization: super::Quantization) -> Self {
         let config = self.config.with_quantization(quantization);
         let blocks = self.blocks.iter().enumerate().map(|(number, block)| block.rounded(&config, number)).collect();
-        Self { blocks, config, ..self.clone() }
+        Self { blocks, embeddings: self.embeddings.clone(), config }
     }
 
     /// All weights by their `state_dict` names, in its order; a learnt slope appears once for each of its activations.

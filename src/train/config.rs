@@ -70,7 +70,7 @@ impl TrainEngine {
         match self {
             Self::Tensors => Ok(false),
             Self::Slices if !known => {
-                refused("tensors, for a network with activation prelu, with embeddings, or trained with rounding")
+                refused("tensors, for a network with activation prelu or embeddings, or trained with rounding")
             }
             Self::Slices if !near => refused("tensors, on a backend that keeps its values on a device"),
             Self::Auto | Self::Slices => Ok(known && near),
