@@ -59,6 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         panel,
         network: network.check()?,
         loss: LossConfig::Mae,
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Robust,
         windows: WindowChoice::default(),

@@ -36,6 +36,8 @@ impl Job for Sales<'_> {
             splits: splits.clone(),
             network: network.check()?,
             loss: LossConfig::Mae,
+            target: Vec::new(),
+            features: Default::default(),
             scaler: ScalerKind::Standard,
             window_scaler: WindowScaler::Identity,
             windows: WindowChoice::default(),

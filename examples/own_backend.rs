@@ -46,6 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         panel: Arc::new(panel),
         network: network.check()?,
         loss: LossConfig::Mae,
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Identity,
         windows: WindowChoice::default(),

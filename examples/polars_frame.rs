@@ -32,6 +32,8 @@ impl Job for NextWeek {
             splits,
             network: network.check()?,
             loss: LossConfig::Mae,
+            target: Vec::new(),
+            features: Default::default(),
             scaler: ScalerKind::Standard,
             window_scaler: WindowScaler::Identity,
             windows: WindowChoice::default(),

@@ -57,6 +57,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         panel: panel.clone(),
         network: network.check()?,
         loss: LossConfig::Mae,
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Robust,
         windows: WindowChoice::default(),

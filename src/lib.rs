@@ -27,6 +27,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod experiment;
+pub mod features;
 pub mod forecast;
 pub mod kernel;
 pub mod loss;

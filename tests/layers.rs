@@ -16,6 +16,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("transform", 2),
     ("metric", 2),
     ("registry", 2),
+    ("features", 3),
     ("model", 3),
     ("loss", 3),
     ("window", 4),

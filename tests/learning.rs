@@ -40,6 +40,8 @@ fn job(config: TrainConfig) -> TrainJob {
         panel: Arc::new(panel),
         network: network.check().unwrap(),
         loss: LossConfig::Mae,
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Robust,
         windows: WindowChoice::default(),

@@ -29,6 +29,8 @@ fn job(panel: Arc<Panel>, network: &NHitsConfig, config: TrainConfig) -> TrainJo
         panel,
         network: network.check().unwrap(),
         loss: LossConfig::Mae,
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Standard,
         windows: WindowChoice::default(),

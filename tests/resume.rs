@@ -34,6 +34,8 @@ fn job(config: TrainConfig) -> TrainJob {
         panel: Arc::new(panel),
         network: network.check().unwrap(),
         loss: LossConfig::Huber { delta: 0.5 },
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Standard,
         windows: WindowChoice::default(),

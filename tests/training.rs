@@ -34,6 +34,8 @@ fn job(config: TrainConfig) -> TrainJob {
         panel: Arc::new(panel),
         network: network(0.2).check().unwrap(),
         loss: LossConfig::Mae,
+        target: Vec::new(),
+        features: Default::default(),
         scaler: ScalerKind::Standard,
         window_scaler: WindowScaler::Robust,
         windows: WindowChoice::default(),

@@ -90,9 +90,14 @@ fn card(bundle: &Bundle, name: &str) -> Metadata {
         data.n_series = Some(t.n_series as u64);
     }
     let count = |n: usize| n as u64;
+    let mut hyperparameters = json!({"model": m.model, "loss": m.loss, "scaler": m.scaler,
+        "window_scaler": m.window_scaler, "train": train});
+    if m.makes_columns() {
+        hyperparameters["target"] = json!(m.target);
+        hyperparameters["features"] = json!(m.features.columns);
+    }
     Metadata {
-        hyperparameters: json!({"model": m.model, "loss": m.loss, "scaler": m.scaler, "window_scaler": m.window_scaler,
-            "train": train}),
+        hyperparameters,
         training: m.experiment.clone(),
         metrics,
         architecture: Architecture {

@@ -6,11 +6,13 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::quantized::{scale_name, unpacked, zero_name};
-use super::{Bundle, BundleError, FORMAT_VERSION, Manifest, QUANTIZED_FORMAT, QuantizedLayer, SeriesState};
+use super::{
+    Bundle, BundleError, FORMAT_VERSION, MADE_FORMAT, Manifest, QUANTIZED_FORMAT, QuantizedLayer, SeriesState,
+};
 use crate::atomic_file::write_atomic;
 use crate::kernel::Int8Matrix;
 use crate::model::{Checked, NamedTensor};
-use crate::transform::{ScalerKind, SeriesScaler};
+use crate::transform::{ScalerKind, SeriesScaler, Step, TargetPipeline};
 use crate::window::ColumnScalers;
 
 /// The key of the manifest in the header's metadata.
@@ -60,6 +62,9 @@ impl Bundle {
             series.scalers.futr.iter().enumerate().for_each(|(i, s)| scaler(&format!("futr.{i}"), s));
             let stat: Vec<f64> = series.scalers.stat.iter().flat_map(|(shift, scale)| [*shift, *scale]).collect();
             push("series.stat".into(), &stat);
+            for (k, values) in series.target.fitted.iter().enumerate() {
+                push(target_name(k), values);
+            }
         }
         let mut views = Vec::with_capacity(parts.len());
         for (name, dtype, shape, bytes) in &parts {
@@ -132,6 +137,11 @@ impl Bundle {
     }
 }
 
+/// The tensor of what step `k` of the target's transforms fitted.
+fn target_name(k: usize) -> String {
+    format!("series.target.{k}")
+}
+
 /// Parses the manifest: the format's number first, so that a newer file is told apart from a damaged one.
 fn read_manifest(text: &str, path: &Path) -> Result<(Manifest, Checked), BundleError> {
     let bad = |detail: String| BundleError::BadManifest { path: path.into(), detail };
@@ -153,6 +163,18 @@ fn read_manifest(text: &str, path: &Path) -> Result<(Manifest, Checked), BundleE
     }
     let model = manifest.model.check().map_err(|e| bad(e.to_string()))?;
     manifest.loss.check().map_err(|e| bad(e.to_string()))?;
+    if manifest.makes_columns() && manifest.format_version < MADE_FORMAT {
+        return Err(bad(format!(
+            "`format_version` is {}, transforms and features came with {MADE_FORMAT}",
+            manifest.format_version
+        )));
+    }
+    manifest.target.iter().try_for_each(Step::check).map_err(|e| bad(e.to_string()))?;
+    manifest.features.check().map_err(|e| bad(e.to_string()))?;
+    let (made, names) = (&manifest.features.columns, &manifest.columns);
+    if !names.hist_exog.ends_with(&made.hist_names()) || !names.futr_exog.ends_with(&made.futr_names()) {
+        return Err(bad("`columns` does not end with the columns of `features`".into()));
+    }
     let columns = &manifest.columns;
     for (what, names, wanted) in [
         ("hist_exog", columns.hist_exog.len(), manifest.model.hist_exog),
@@ -316,7 +338,16 @@ impl Reader<'_> {
             hist: many("hist", manifest.model.hist_exog)?,
             futr: many("futr", manifest.model.futr_exog)?,
             stat: stat.chunks_exact(2).map(|p| (p[0], p[1])).collect(),
+            as_is: manifest.features.columns.n_futr(),
         };
-        Ok(SeriesState { ids, scalers })
+        let fitted = manifest.target.iter().enumerate().map(|(k, step)| {
+            let name = target_name(k);
+            let length = n.checked_mul(step.transform().width()).ok_or_else(|| self.bad(&name, "is too long"))?;
+            self.doubles(&name, length)
+        });
+        let target =
+            TargetPipeline { steps: manifest.target.clone(), fitted: fitted.collect::<Result<_, _>>()?, n_series: n };
+        target.check(n).map_err(|e| self.bad("series.target", e.to_string()))?;
+        Ok(SeriesState { ids, scalers, target })
     }
 }

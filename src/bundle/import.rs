@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::file::check_weights;
 use super::{Bundle, BundleError, ColumnNames, Manifest, PLAIN_FORMAT};
 use crate::calendar::{Clock, Frequency};
+use crate::features::FeatureSpec;
 use crate::loss::{LossConfig, quantiles_from_levels};
 use crate::model::{Activation, InterpolationMode, NHitsConfig, NamedTensor, PoolingMode};
 use crate::transform::ScalerKind;
@@ -248,6 +249,8 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         experiment: serde_json::Value::Null,
         imported_from: Some(format!("neuralforecast: {}", path.file_name().unwrap_or_default().to_string_lossy())),
         quantization: None,
+        target: Vec::new(),
+        features: FeatureSpec::default(),
     };
     Ok(Bundle { manifest, weights, series: None, integers: Vec::new() })
 }

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::quantized::QuantizationRecord;
 use crate::calendar::{Clock, Frequency};
+use crate::features::FeatureSpec;
 use crate::loss::LossConfig;
 use crate::model::NHitsConfig;
-use crate::transform::ScalerKind;
+use crate::transform::{ScalerKind, Step};
 use crate::window::WindowScaler;
 
 /// The newest format that this version writes. Older ones are read; newer ones are refused with a message that says so.
@@ -14,6 +15,9 @@ pub const FORMAT_VERSION: u32 = 2;
 
 /// The format of a bundle that uses nothing that format 1 lacks, so that older programs read it.
 pub const PLAIN_FORMAT: u32 = 1;
+
+/// The format of a bundle with transforms of the target or features: an older program would leave them out.
+pub const MADE_FORMAT: u32 = 2;
 
 /// The format of a bundle with embeddings: an older program would not know the categories.
 pub const CATEGORIES_FORMAT: u32 = 2;
@@ -194,4 +198,23 @@ pub struct Manifest {
     /// Which layers are integers, and how they came about; none for a float model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<QuantizationRecord>,
+    /// The transforms of the target; their fitted values are tensors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target: Vec<Step>,
+    /// The columns that are made from the data, behind those of the data in [`Manifest::columns`].
+    #[serde(default, skip_serializing_if = "FeatureSpec::is_empty")]
+    pub features: FeatureSpec,
+}
+
+impl Manifest {
+    /// Whether it has transforms of the target or features, which came with [`MADE_FORMAT`].
+    pub fn makes_columns(&self) -> bool {
+        !self.target.is_empty() || !self.features.is_empty()
+    }
+
+    /// The future covariates that the data has to bring: those that are not made from the calendar.
+    pub fn given_futr(&self) -> &[String] {
+        let names = &self.columns.futr_exog;
+        &names[..names.len() - self.features.columns.n_futr().min(names.len())]
+    }
 }

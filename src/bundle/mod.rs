@@ -15,12 +15,13 @@ pub use card::{REGISTERED_AS, describe_data};
 pub use error::BundleError;
 pub use import::{ImportOptions, import_neuralforecast};
 pub use manifest::{
-    CATEGORIES_FORMAT, Categories, ColumnNames, EpochRecord, FORMAT_VERSION, Layout, Manifest, PLAIN_FORMAT,
-    QUANTIZED_FORMAT, StoppedBy, TrainingSummary,
+    CATEGORIES_FORMAT, Categories, ColumnNames, EpochRecord, FORMAT_VERSION, Layout, MADE_FORMAT, Manifest,
+    PLAIN_FORMAT, QUANTIZED_FORMAT, StoppedBy, TrainingSummary,
 };
 pub use quantized::{QuantizationRecord, QuantizedBy, QuantizedInput, QuantizedLayer, settled};
 
 use crate::model::NamedTensor;
+use crate::transform::TargetPipeline;
 use crate::window::ColumnScalers;
 
 /// What was fitted per series on the training rows.
@@ -30,6 +31,15 @@ pub struct SeriesState {
     pub ids: Vec<String>,
     /// The scalers of the target and the covariates.
     pub scalers: ColumnScalers,
+    /// The transforms of the target, which come before its scaler.
+    pub target: TargetPipeline,
+}
+
+impl SeriesState {
+    /// The place of each series by its identifier.
+    pub fn known(&self) -> std::collections::HashMap<&str, usize> {
+        self.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect()
+    }
 }
 
 /// A saved model in memory.

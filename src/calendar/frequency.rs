@@ -183,6 +183,16 @@ impl Frequency {
         (self.advance(from, guess) == Some(to)).then_some(guess)
     }
 
+    /// The number of steps from 1970-01-01 (from 0 for integers) to the last time of the grid at or before `t`: times that
+    /// follow each other have places that do, in any part of the data.
+    pub fn place(self, t: i64) -> i64 {
+        match self.0 {
+            Step::Integer(n) => t.div_euclid(i64::from(n.get())),
+            Step::Fixed(step) => t.div_euclid(step),
+            _ => self.grid_number(t.div_euclid(DAY), false).div_euclid(self.times()),
+        }
+    }
+
     /// How many days of its grid a calendar step passes at once.
     fn times(self) -> i64 {
         match self.0 {
@@ -289,6 +299,30 @@ mod tests {
     ];
 
     /// Made with pandas 3.1: `Timestamp(start) + to_offset(alias) * step`, starts on and off the grid.
+    #[test]
+    fn rows_that_follow_each_other_have_places_that_do() {
+        for (alias, start) in [
+            ("h", "2024-02-28 22:30:00"),
+            ("7h", "1969-12-30 05:00:00"),
+            ("D", "2024-02-27 08:00:00"),
+            ("B", "2024-02-29"),
+            ("2B", "2024-02-29"),
+            ("W-SUN", "2024-02-25"),
+            ("2W", "2024-02-25"),
+            ("MS", "2023-11-01"),
+            ("ME", "2023-11-30"),
+            ("BME", "2023-09-29"),
+            ("QE", "2023-09-30"),
+            ("YS", "1968-01-01"),
+        ] {
+            let freq: Frequency = alias.parse().unwrap();
+            let first = crate::calendar::parse_stamp(start).unwrap().value;
+            let place = |k| freq.place(freq.advance(first, k).unwrap());
+            assert!((0..30).all(|k| place(k) == freq.place(first) + k), "{alias}");
+        }
+        assert_eq!(Frequency::integer(3).unwrap().place(-1), -1);
+    }
+
     #[test]
     fn steps_land_where_pandas_offsets_do() {
         let table = include_str!("../../tests/fixtures/calendar.csv");

@@ -7,10 +7,12 @@ mod alias;
 mod civil;
 mod frequency;
 mod infer;
+mod parts;
 mod stamp;
 
 pub use frequency::{Frequency, MonthDay, Weekday};
 pub use infer::{Inferred, infer};
+pub use parts::Parts;
 pub use stamp::{Clock, Stamp, join, parse_stamp};
 
 use crate::error::Advise;

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::error::CliError;
+use super::feature_flags::FeatureFlags;
 use super::flags::{DataFlags, SplitFlags};
 use super::quantize::RoundingFlags;
 use super::schedule_flags::ScheduleFlags;
@@ -31,6 +32,8 @@ pub(super) struct ExperimentArgs {
     pub data: DataFlags,
     #[command(flatten)]
     pub split: SplitFlags,
+    #[command(flatten)]
+    pub features: FeatureFlags,
     #[command(flatten)]
     pub network: NetworkFlags,
     #[command(flatten)]
@@ -62,6 +65,7 @@ impl ExperimentArgs {
         if let Some(split) = self.split.spec()? {
             experiment.split = split;
         }
+        self.features.apply(&mut experiment)?;
         self.network.apply(&mut experiment)?;
         self.loss.apply(&mut experiment)?;
         self.schedule.apply(&mut experiment.train)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::data_features::FeaturesArgs;
 use super::data_shown::describe;
 use super::error::CliError;
 use super::flags::DataFlags;
@@ -22,6 +23,8 @@ pub(super) enum DataCommand {
     Inspect(FileArgs),
     /// Everything that is wrong with a file, at once; exit code 2 if training would refuse it
     Check(FileArgs),
+    /// The columns that transforms and features make of a file
+    Features(Box<FeaturesArgs>),
     /// Make synthetic series
     Generate(GenerateArgs),
 }
@@ -75,7 +78,7 @@ pub(super) struct GenerateArgs {
 }
 
 impl FileArgs {
-    fn config(&self, session: &Session) -> Result<DataConfig, CliError> {
+    pub(super) fn config(&self, session: &Session) -> Result<DataConfig, CliError> {
         let mut experiment = session.experiment(None)?;
         if let Some(file) = &self.file {
             experiment.data.path.clone_from(file);
@@ -106,6 +109,7 @@ impl DataCommand {
                 }
                 Ok(())
             }
+            Self::Features(args) => args.run(session),
             Self::Generate(args) => args.run(session),
         }
     }

@@ -3,10 +3,12 @@
 mod backends;
 mod config;
 mod data;
+mod data_features;
 mod data_shown;
 mod demo;
 mod error;
 mod evaluate;
+mod feature_flags;
 mod flags;
 mod import;
 mod lr_find;

@@ -138,13 +138,14 @@ impl PredictArgs {
         let config = data_like(manifest, &self.data)?;
         let Read { mut panel, notices, .. } = read_panel(&config)?;
         notices.iter().for_each(|n| session.output.note(n));
+        manifest.features.notice(&panel).iter().for_each(|n| session.output.note(n));
         if panel.stat_cat.len() == manifest.columns.stat_cat.len() {
             let unknown = panel.recode_categories(&manifest.columns.levels());
             unknown.iter().for_each(|line| session.output.note(line));
         }
-        let (future, times) = match (&self.future, manifest.columns.futr_exog.is_empty()) {
+        let (future, times) = match (&self.future, manifest.given_futr().is_empty()) {
             (Some(path), false) => {
-                let names = &manifest.columns.futr_exog;
+                let names = manifest.given_futr();
                 let rows = read_future(path, &config, &panel, manifest.model.horizon, names)?;
                 // One column after the other becomes series by series, step by step, column by column.
                 let of_steps = 0..rows.time.len();

@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataConfig, Panel, SplitSpec, StaticCategory};
 use crate::error::{Advise, InvalidSetting};
+use crate::features::FeatureConfig;
 use crate::loss::LossConfig;
 use crate::model::EmbeddingConfig;
 use crate::train::{TrainConfig, TrainJob, WindowChoice};
-use crate::transform::ScalerKind;
+use crate::transform::{ScalerKind, Step};
 use crate::window::WindowScaler;
 
 pub use model_section::ModelSection;
@@ -27,6 +28,9 @@ pub use preset::Preset;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransformConfig {
+    /// Transforms of the target before its scaler, in their order, fitted per series on the training rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target: Vec<Step>,
     /// Per series, fitted on the training rows.
     pub scaler: ScalerKind,
     /// Per window, from its observed input.
@@ -35,7 +39,7 @@ pub struct TransformConfig {
 
 impl Default for TransformConfig {
     fn default() -> Self {
-        Self { scaler: ScalerKind::Standard, window_scaler: WindowScaler::Robust }
+        Self { target: Vec::new(), scaler: ScalerKind::Standard, window_scaler: WindowScaler::Robust }
     }
 }
 
@@ -68,6 +72,9 @@ pub struct Experiment {
     pub data: DataConfig,
     /// Scaling.
     pub transform: TransformConfig,
+    /// Columns made from the data.
+    #[serde(skip_serializing_if = "FeatureConfig::is_empty")]
+    pub features: FeatureConfig,
     /// Windows.
     pub window: WindowConfig,
     /// The network.
@@ -84,6 +91,7 @@ impl Default for Experiment {
             split: SplitSpec::Fractions { train: Some(0.8), val: Some(0.2), test: Some(0.0) },
             data: DataConfig::default(),
             transform: TransformConfig::default(),
+            features: FeatureConfig::default(),
             window: WindowConfig::default(),
             model: ModelSection::default(),
             loss: LossConfig::default(),
@@ -124,6 +132,12 @@ pub enum ExperimentError {
     /// The series cannot be split as asked.
     #[error(transparent)]
     Split(#[from] crate::data::SplitError),
+    /// A transform of the target cannot be.
+    #[error(transparent)]
+    Transform(#[from] crate::transform::TransformError),
+    /// The features cannot be made.
+    #[error(transparent)]
+    Features(#[from] crate::features::FeatureError),
 }
 
 impl Advise for ExperimentError {
@@ -135,6 +149,8 @@ impl Advise for ExperimentError {
             Self::Model(e) => e.kind(),
             Self::Loss(e) => e.kind(),
             Self::Split(e) => e.kind(),
+            Self::Transform(e) => e.kind(),
+            Self::Features(e) => e.kind(),
         }
     }
 
@@ -148,6 +164,8 @@ impl Advise for ExperimentError {
             Self::Model(e) => e.hint(),
             Self::Loss(e) => e.hint(),
             Self::Split(e) => e.hint(),
+            Self::Transform(e) => e.hint(),
+            Self::Features(e) => e.hint(),
         }
     }
 }
@@ -207,8 +225,11 @@ impl Experiment {
         }
         self.loss.check()?;
         self.train.check()?;
-        let data = &self.data;
-        let columns = [data.hist_exog.len(), data.futr_exog.len(), data.stat_exog.len()];
+        self.transform.target.iter().try_for_each(Step::check)?;
+        self.features.check()?;
+        let (data, made) = (&self.data, &self.features);
+        let (hist, futr) = (data.hist_exog.len() + made.n_hist(), data.futr_exog.len() + made.n_futr());
+        let columns = [hist, futr, data.stat_exog.len()];
         let mut network = self.model.network(self.loss.n_outputs(), columns, None);
         // How many categories there are the data will say.
         network.embeddings = data.stat_cat.iter().map(|_| EmbeddingConfig::new(1, self.model.embedding_dim)).collect();
@@ -223,13 +244,18 @@ impl Experiment {
 }
 
 impl Experiment {
-    /// The training of this experiment on `panel`. What was left to follow from the data (the input size) is written
+    /// The training of this experiment on `panel`, to which the columns of the features are added. What was left to follow from the data (the input size) is written
     /// into the experiment, so that it says what was done.
     ///
     /// # Errors
     /// A setting that is out of its range, or a split that the series are too short for.
     pub fn job(&mut self, panel: Arc<Panel>, threads: usize) -> Result<TrainJob, ExperimentError> {
         self.check()?;
+        let features = self.features.resolve()?;
+        let panel = match features.is_empty() {
+            true => panel,
+            false => Arc::new(features.extend(Arc::unwrap_or_clone(panel))?),
+        };
         let splits = self.split.resolve_all(&panel)?;
         let columns = [panel.hist_exog.len(), panel.futr_exog.len(), panel.stat_exog.len()];
         let mut lengths: Vec<usize> = splits.iter().map(|s| s.train.len()).collect();
@@ -245,6 +271,8 @@ impl Experiment {
             splits,
             network: network.check()?,
             loss: self.loss.clone(),
+            target: self.transform.target.clone(),
+            features,
             scaler: self.transform.scaler,
             window_scaler: self.transform.window_scaler,
             windows: WindowChoice { stride, min_input, min_target },

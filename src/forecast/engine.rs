@@ -1,5 +1,6 @@
 //! `Model`: a bundle ready to compute, and the ways to ask it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::model::host::{HostForecaster, HostInput, Int8Layer, in_host_memory};
 use crate::model::{NHits, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
-    ColumnScalers, HostBatch, HostSide, Padding, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
+    ColumnScalers, HostBatch, HostSide, Padding, Target, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
     WindowShape,
 };
 use crate::workers::Workers;
@@ -112,18 +113,26 @@ impl<B: Backend> Model<B> {
         self.manifest.loss.output_names().iter().map(|suffix| format!("NHITS{suffix}")).collect()
     }
 
-    /// Binds the model to a panel. Series that it was trained on are scaled as then; others by their rows `fit_rows[s]`,
-    /// which must not hold anything that is to be forecast.
+    /// Binds the model to a panel as it was read: the columns of the model's features are made here. Series that it was
+    /// trained on are transformed and scaled as then; others by their rows `fit_rows[s]`, which must not hold anything that
+    /// is to be forecast.
     ///
     /// # Errors
     /// When the panel's columns or frequency are not the model's.
     pub fn on(&self, panel: Arc<Panel>, fit_rows: &[Range<usize>]) -> Result<OnPanel<'_, B>, ForecastError> {
+        let features = &self.manifest.features;
+        let panel = match features.is_empty() {
+            true => panel,
+            false => Arc::new(features.extend(Arc::unwrap_or_clone(panel))?),
+        };
         self.check_columns(&panel)?;
         let panel = self.with_categories(panel);
-        let scalers = self.scalers(&panel, fit_rows)?;
+        let target = self.target(&panel, fit_rows)?;
+        let scalers = self.scalers(&panel, target.y(&panel), fit_rows)?;
         let whole: Vec<Range<usize>> = (0..panel.n_series()).map(|s| 0..panel.len_of(s)).collect();
-        let index = WindowIndex::new(&panel, &whole, &WindowRules::evaluate(self.shape()))?;
-        let batcher = WindowBatcher::new(panel, &index, Arc::new(scalers), self.manifest.window_scaler)?.with_padding(
+        let index = WindowIndex::over(&panel, target.y(&panel), &whole, &WindowRules::evaluate(self.shape()))?;
+        let batcher = WindowBatcher::new(panel, &index, Arc::new(scalers), self.manifest.window_scaler)?;
+        let batcher = batcher.with_target(Arc::new(target)).with_padding(
             // The reference scales the zeros that stand for missing values; its models expect that.
             if self.manifest.imported_from.is_some() { Padding::Reference } else { Padding::Zero },
         );
@@ -170,11 +179,11 @@ impl<B: Backend> Model<B> {
     }
 
     /// The scalers of a panel's series: those of training where a series is known, fitted on `fit_rows` where not.
-    fn scalers(&self, panel: &Panel, fit_rows: &[Range<usize>]) -> Result<ColumnScalers, ForecastError> {
-        let mut scalers = ColumnScalers::fit(self.manifest.scaler, panel, fit_rows)?;
+    fn scalers(&self, panel: &Panel, y: &[f64], fit_rows: &[Range<usize>]) -> Result<ColumnScalers, ForecastError> {
+        let made = self.manifest.features.columns.n_futr();
+        let mut scalers = ColumnScalers::fit_to(self.manifest.scaler, panel, y, made, fit_rows)?;
         let Some(series) = &self.series else { return Ok(scalers) };
-        let known: std::collections::HashMap<&str, usize> =
-            series.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+        let known = series.known();
         let take = |to: &mut SeriesScaler, from: &SeriesScaler| {
             for (s, id) in panel.ids.iter().enumerate() {
                 if let Some(i) = known.get(id.as_str()) {
@@ -187,6 +196,32 @@ impl<B: Backend> Model<B> {
         scalers.futr.iter_mut().zip(&series.scalers.futr).for_each(|(to, from)| take(to, from));
         scalers.stat.clone_from(&series.scalers.stat);
         Ok(scalers)
+    }
+
+    /// The target of a panel: transformed as in training where a series is known, as fitted on `fit_rows` where not.
+    fn target(&self, panel: &Panel, fit_rows: &[Range<usize>]) -> Result<Target, ForecastError> {
+        if self.manifest.target.is_empty() {
+            return Ok(Target::default());
+        }
+        let known = self.series.as_ref().map(|s| s.known()).unwrap_or_default();
+        // What is known need not be fitted, and must not fail on rows that training has not seen.
+        let rows: Vec<Range<usize>> = panel
+            .ids
+            .iter()
+            .enumerate()
+            .map(
+                |(s, id)| if known.contains_key(id.as_str()) { 0..0 } else { fit_rows.get(s).cloned().unwrap_or(0..0) },
+            )
+            .collect();
+        let (mut pipeline, _) = Target::fit(&self.manifest.target, panel, &rows)?;
+        if let Some(series) = &self.series {
+            for (s, id) in panel.ids.iter().enumerate() {
+                if let Some(i) = known.get(id.as_str()) {
+                    pipeline.take(s, &series.target, *i);
+                }
+            }
+        }
+        Ok(Target::new(panel, pipeline)?)
     }
 
     /// The network's output for a batch, `[B, H, Q]` row-major, in the network's units.
@@ -223,19 +258,24 @@ pub struct OnPanel<'a, B: Backend> {
 }
 
 impl<B: Backend> OnPanel<'_, B> {
-    /// The panel.
+    /// The panel, with the columns of the model's features.
     pub fn panel(&self) -> &Arc<Panel> {
         self.batcher.panel()
     }
 
-    /// What gathers the windows of another index of the panel, scaled as this model takes them.
+    /// The windows of some rows of the panel, `rows[s]` of series `s`, and what gathers them as this model takes them.
     ///
     /// # Errors
-    /// When the index was not made from the panel.
-    pub fn batcher(&self, index: &WindowIndex) -> Result<WindowBatcher, ForecastError> {
-        let batcher = &self.batcher;
-        let made = WindowBatcher::new(batcher.panel().clone(), index, batcher.scalers().clone(), batcher.scaler())?;
-        Ok(made.with_padding(batcher.padding()))
+    /// When the rows are not the panel's.
+    pub fn windows(
+        &self,
+        rows: &[Range<usize>],
+        rules: &WindowRules,
+    ) -> Result<(WindowIndex, WindowBatcher), ForecastError> {
+        let panel = self.batcher.panel();
+        let index = WindowIndex::over(panel, self.batcher.target().y(panel), rows, rules)?;
+        let batcher = self.batcher.with_index(&index)?;
+        Ok((index, batcher))
     }
 
     /// Forecasts `windows`, whose future covariates are in the panel: `[windows, H, Q]` row-major, in original units.
@@ -257,7 +297,8 @@ impl<B: Backend> OnPanel<'_, B> {
 
     /// Forecasts the steps that follow the data of each series, from `back` rows before its end (0 is the end).
     ///
-    /// `future` are the future covariates after the last row, `[n_series, H, F]` row-major; empty if the model has none.
+    /// `future` are the future covariates after the last row, `[n_series, H, F]` row-major; empty if the model has none. The
+    /// columns of the model's features are not among them: they are made here.
     /// Steps that the data has rows for carry the times of these; those after the last row continue the calendar by the
     /// panel's frequency.
     ///
@@ -287,7 +328,7 @@ impl<B: Backend> OnPanel<'_, B> {
         let mut windows = Vec::new();
         let mut silent = Vec::new();
         for s in 0..panel.n_series() {
-            let y = panel.series(s);
+            let y = &self.batcher.target().y(panel)[panel.rows(s)];
             for rows_back in back {
                 let origin = y.len().checked_sub(*rows_back).filter(|o| *o > 0).ok_or_else(|| {
                     ForecastError::Origin { series: panel.ids[s].clone(), rows: y.len(), back: *rows_back }
@@ -308,7 +349,8 @@ impl<B: Backend> OnPanel<'_, B> {
         let values = if future.is_empty() && inside {
             self.at(&windows)?
         } else {
-            self.forecast(&windows, &|part| self.batcher.gather_ahead(part, future).map_err(ForecastError::from))?
+            let future = self.with_features(future, times)?;
+            self.forecast(&windows, &|part| self.batcher.gather_ahead(part, &future).map_err(ForecastError::from))?
         };
         let columns = self.model.column_names();
         let mut table = Forecasts {
@@ -340,6 +382,42 @@ impl<B: Backend> OnPanel<'_, B> {
             }
         }
         Ok((table, silent))
+    }
+
+    /// Future covariates after the last row with those of the features behind the given ones; `times` as in
+    /// [`OnPanel::ahead_at`].
+    fn with_features<'f>(&self, given: &'f [f64], times: &[i64]) -> Result<Cow<'f, [f64]>, ForecastError> {
+        let (panel, features) = (self.batcher.panel(), &self.model.manifest.features);
+        let (made, horizon) = (features.columns.n_futr(), self.model.shape().horizon);
+        let n_given = panel.futr_exog.len() - made;
+        let expected = panel.n_series() * horizon * n_given;
+        if made == 0 || (given.is_empty() && expected > 0) {
+            return Ok(Cow::Borrowed(given));
+        }
+        if given.len() != expected {
+            return Err(WindowError::FutureShape { expected, got: given.len() }.into());
+        }
+        let mut all = Vec::with_capacity(panel.n_series() * horizon * (n_given + made));
+        for s in 0..panel.n_series() {
+            let ends = || ForecastError::Calendar { series: panel.ids[s].clone() };
+            let given_times = times.get(s * horizon..(s + 1) * horizon).map(<[i64]>::to_vec);
+            let times: Vec<i64> = match panel.times(s).last() {
+                _ if given_times.is_some() => given_times.unwrap_or_default(),
+                // A series without rows is not forecast, whatever stands here.
+                None => vec![0; horizon],
+                Some(last) => (1..=horizon)
+                    .map(|step| i64::try_from(step).ok().and_then(|step| panel.freq.advance(*last, step)))
+                    .collect::<Option<_>>()
+                    .ok_or_else(ends)?,
+            };
+            let known = features.ahead(&times, panel);
+            for (step, known) in known.chunks_exact(made).enumerate() {
+                let at = (s * horizon + step) * n_given;
+                all.extend_from_slice(&given[at..at + n_given]);
+                all.extend_from_slice(known);
+            }
+        }
+        Ok(Cow::Owned(all))
     }
 
     /// Forecasts `windows`, gathered by `gather`, some hundreds at a time on all workers.

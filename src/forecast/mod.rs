@@ -14,6 +14,7 @@ pub use table::{Forecasts, Format};
 use std::path::PathBuf;
 
 use crate::error::{Advise, listed};
+use crate::features::FeatureError;
 use crate::model::ModelError;
 use crate::window::WindowError;
 
@@ -27,6 +28,9 @@ pub enum ForecastError {
     /// The windows cannot be made.
     #[error(transparent)]
     Window(#[from] WindowError),
+    /// The columns of the model's features cannot be made from the panel.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
     /// The panel lacks a column that the model was trained with.
     #[error("the data has {found} as {role}, the model was trained with {wanted}", found = names(.found), wanted = names(.wanted))]
     Columns {
@@ -108,6 +112,7 @@ impl Advise for ForecastError {
         match self {
             Self::Model(e) => e.kind(),
             Self::Window(e) => e.kind(),
+            Self::Features(e) => e.kind(),
             Self::Columns { .. } => "columns",
             Self::Frequency { .. } => "frequency",
             Self::Silent { .. } => "nothing-observed",
@@ -124,6 +129,7 @@ impl Advise for ForecastError {
         match self {
             Self::Model(e) => e.hint(),
             Self::Window(e) => e.hint(),
+            Self::Features(e) => e.hint(),
             Self::Columns { role, wanted, .. } if !wanted.is_empty() => {
                 Some(format!("give --{} {}", role.replace('_', "-"), wanted.join(",")))
             }

@@ -16,7 +16,7 @@ use crate::metric::nan_as_null;
 use crate::model::{
     Activations, LayerInput, ModelInput, NHits, Quantization, QuantizationConfig, measured_ranges, to_host,
 };
-use crate::window::{Window, WindowBatcher, WindowIndex, WindowRules};
+use crate::window::{Window, WindowBatcher, WindowRules};
 
 /// Windows that are looked at together.
 const WINDOWS_PER_BATCH: usize = 256;
@@ -77,9 +77,9 @@ impl Calibration {
         let model = Model::<B>::new(bundle, device, 1)?;
         let train: Vec<_> = data.splits.iter().map(|s| s.train.clone()).collect();
         // A batcher of train rows reads no row beyond them, not even as a covariate that is known ahead.
-        let index = WindowIndex::new(&data.panel, &train, &WindowRules::train(model.shape()))?;
+        let bound = model.on(data.panel.clone(), &train)?;
+        let (index, batcher) = bound.windows(&train, &WindowRules::train(model.shape()))?;
         let index = index.non_empty("calibration")?;
-        let batcher = model.on(data.panel.clone(), &train)?.batcher(&index)?;
         let (n, wanted) = (index.len(), samples.min(index.len()));
         let windows = (0..wanted).filter_map(|i| index.get((2 * i + 1) * n / (2 * wanted))).collect();
         Ok(Self { batcher, windows })

@@ -18,7 +18,7 @@ use super::job::{Plan, TrainJob};
 use super::optimizer::{Optimizer, Rule};
 use super::trainee::{StepSettings, Trainee};
 use crate::error::InvalidSetting;
-use crate::window::{WindowBatcher, WindowLoader};
+use crate::window::WindowLoader;
 use crate::workers::Workers;
 
 /// Settings of a search.
@@ -216,7 +216,7 @@ impl TrainJob {
         let workers =
             Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
         let seed = self.config.seed;
-        let batcher = WindowBatcher::new(self.panel.clone(), &plan.index, plan.scalers.clone(), self.window_scaler)?;
+        let batcher = self.batcher(plan, &plan.index)?;
         let loader =
             WindowLoader::<B>::new(plan.index.clone(), Arc::new(batcher), plan.sampling, seed, device.clone())?;
         let feed = Feed::new(Arc::new(loader), 0);

@@ -27,11 +27,13 @@ use super::view::{self, Samples};
 use crate::bundle::{EpochRecord, SeriesState, StoppedBy};
 use crate::data::{Panel, SeriesSplit};
 use crate::error::InvalidSetting;
+use crate::features::FeatureSpec;
 use crate::loss::{Loss, LossConfig};
 use crate::model::{Checked, NHits};
-use crate::transform::ScalerKind;
+use crate::transform::{ScalerKind, Step, TargetPipeline};
 use crate::window::{
-    ColumnScalers, Sampling, Window, WindowBatcher, WindowIndex, WindowLoader, WindowRules, WindowScaler, WindowShape,
+    ColumnScalers, Sampling, Target, Window, WindowBatcher, WindowIndex, WindowLoader, WindowRules, WindowScaler,
+    WindowShape,
 };
 use crate::workers::Workers;
 
@@ -73,6 +75,10 @@ pub struct TrainJob {
     pub network: Checked,
     /// The loss.
     pub loss: LossConfig,
+    /// Transforms of the target before its scaler, fitted on the train rows of each series; none leaves it as it is.
+    pub target: Vec<Step>,
+    /// The features that were made: [`FeatureSpec::extend`] put their columns into the panel.
+    pub features: FeatureSpec,
     /// The scaler of each series, fitted on its train rows.
     pub scaler: ScalerKind,
     /// The scaler of each window.
@@ -110,9 +116,15 @@ pub struct Plan {
     pub(super) val_index: Arc<WindowIndex>,
     pub(super) sampling: Sampling,
     pub(super) scalers: Arc<ColumnScalers>,
+    pub(super) target: Arc<Target>,
 }
 
 impl Plan {
+    /// The target as its transforms have made it.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// The scalers of each series, fitted on its train rows.
     pub fn scalers(&self) -> &ColumnScalers {
         &self.scalers
@@ -203,14 +215,20 @@ impl TrainJob {
             let remedy = "use a smaller --horizon, or more rows to train on";
             return Err(InvalidSetting::new("model.horizon", shape.horizon, allowed, remedy).into());
         }
+        self.check_features()?;
+        let (pipeline, left) = Target::fit(&self.target, &self.panel, &train)?;
+        notices.extend(left);
+        notices.extend(self.features.notice(&self.panel));
+        let target = Target::new(&self.panel, pipeline)?;
+        let y = target.y(&self.panel);
         let WindowChoice { stride, min_input, min_target } = self.windows;
         let rules = WindowRules { stride, min_input, min_target, ..WindowRules::train(shape) };
-        let index = WindowIndex::new(&self.panel, &train, &rules)?.non_empty("training")?;
+        let index = WindowIndex::over(&self.panel, y, &train, &rules)?.non_empty("training")?;
         let val_rules = WindowRules::evaluate(shape);
-        let all = WindowIndex::new(&self.panel, &val, &val_rules)?;
+        let all = WindowIndex::over(&self.panel, y, &val, &val_rules)?;
         let val_index = match all.len().div_ceil(self.config.val_windows.max(1)) {
             stride if stride > 1 && self.config.val_windows > 0 => {
-                WindowIndex::new(&self.panel, &val, &WindowRules { stride, ..val_rules })?
+                WindowIndex::over(&self.panel, y, &val, &WindowRules { stride, ..val_rules })?
             }
             _ => all,
         };
@@ -227,7 +245,8 @@ impl TrainJob {
             });
         }
         notices.extend(self.config.schedule.beside_validation(val_index.len(), self.config.patience)?);
-        let scalers = ColumnScalers::fit(self.scaler, &self.panel, &train)?;
+        let made = self.features.columns.n_futr();
+        let scalers = ColumnScalers::fit_to(self.scaler, &self.panel, y, made, &train)?;
         let batch_size = self.config.batch_size;
         let pass = index.len().div_ceil(batch_size);
         let accumulate = self.config.accumulate;
@@ -283,22 +302,55 @@ impl TrainJob {
             val_index: Arc::new(val_index),
             sampling,
             scalers: Arc::new(scalers),
+            target: Arc::new(target),
         })
     }
 
-    /// Mean absolute error of the last value repeated over all validation windows, on the scale of the per-series scaler:
-    /// comparable with the errors that training prints. `None` without validation rows.
+    /// What gathers the windows of an index of this job.
+    pub(super) fn batcher(&self, plan: &Plan, index: &WindowIndex) -> Result<WindowBatcher, TrainError> {
+        let batcher = WindowBatcher::new(self.panel.clone(), index, plan.scalers.clone(), self.window_scaler)?;
+        Ok(batcher.with_target(plan.target.clone()))
+    }
+
+    /// That the panel has the columns of the features where they belong.
+    fn check_features(&self) -> Result<(), TrainError> {
+        let made = &self.features.columns;
+        for (role, columns, names) in [
+            ("hist_exog", &self.panel.hist_exog, made.hist_names()),
+            ("futr_exog", &self.panel.futr_exog, made.futr_names()),
+        ] {
+            let has = columns.iter().map(|c| &c.name).collect::<Vec<_>>();
+            if !has.ends_with(&names.iter().collect::<Vec<_>>()) {
+                let (given, wanted) = (crate::error::listed(&has, 8), crate::error::listed(&names, 8));
+                let allowed = format!("{role} columns that end with {wanted}");
+                let remedy = "FeatureSpec::extend makes the columns of a panel";
+                return Err(InvalidSetting::new("features", format!("{role} columns {given}"), allowed, remedy).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean absolute error of the last value repeated over all validation windows, on the scale of the per-series scaler
+    /// after the transforms of the target: comparable with the errors that training prints. `None` without validation rows.
     pub fn naive_mae(&self, plan: &Plan) -> Option<f64> {
         let (scalers, horizon) = (plan.scalers(), self.network.horizon);
         let (mut sum, mut n) = (0.0, 0u64);
+        let (transformed, mut naive) = (plan.target.y(&self.panel), vec![0.0; horizon]);
         for (s, split) in self.splits.iter().enumerate() {
             let y = self.panel.series(s);
             for origin in split.val.start.max(1)..(split.val.end + 1).saturating_sub(horizon) {
                 let Some(last) = y[..origin].iter().rev().find(|v| v.is_finite()) else { continue };
-                let last = scalers.y.apply(s, *last);
-                for target in y[origin..origin + horizon].iter().filter(|v| v.is_finite()) {
-                    sum += (scalers.y.apply(s, *target) - last).abs();
-                    n += 1;
+                // Rows and series of a panel with an index fit u32: the index refused it otherwise.
+                let window = Window { series: s as u32, origin: origin as u32 };
+                naive.fill(*last);
+                plan.target.apply_ahead(&self.panel, window, &mut naive);
+                let first = self.panel.offsets[s] + origin;
+                for (target, naive) in transformed[first..first + horizon].iter().zip(&naive) {
+                    let error = (scalers.y.apply(s, *target) - scalers.y.apply(s, *naive)).abs();
+                    if error.is_finite() {
+                        sum += error;
+                        n += 1;
+                    }
                 }
             }
         }
@@ -320,9 +372,7 @@ impl TrainJob {
         let n = self.threads.max(1);
         let workers =
             Workers::sharing(n, self.config.shares).map_err(|e| TrainError::Threads { n, detail: e.to_string() })?;
-        let batcher = |index: &Arc<WindowIndex>| {
-            WindowBatcher::new(self.panel.clone(), index, plan.scalers.clone(), self.window_scaler).map(Arc::new)
-        };
+        let batcher = |index: &Arc<WindowIndex>| self.batcher(plan, index).map(Arc::new);
         let seed = self.config.seed;
         let train =
             WindowLoader::<B>::new(plan.index.clone(), batcher(&plan.index)?, plan.sampling, seed, device.clone())?;
@@ -428,7 +478,14 @@ impl TrainJob {
         };
         Ok(Trained {
             net,
-            series: SeriesState { ids: self.panel.ids.clone(), scalers: plan.scalers.as_ref().clone() },
+            series: SeriesState {
+                ids: self.panel.ids.clone(),
+                scalers: plan.scalers.as_ref().clone(),
+                target: match plan.target.is_plain() {
+                    true => TargetPipeline::none(self.panel.n_series()),
+                    false => plan.target.pipeline().clone(),
+                },
+            },
             best,
             history: outcome.history,
             steps: outcome.steps,

@@ -41,6 +41,8 @@ mod feed;
 mod finder;
 mod host_steps;
 mod job;
+#[cfg(test)]
+mod leakage;
 mod lr_picture;
 mod memory;
 mod optimizer;

@@ -4,7 +4,8 @@ use burn::tensor::backend::Backend;
 
 use super::job::{Plan, TrainJob, Trained};
 use crate::bundle::{
-    Bundle, CATEGORIES_FORMAT, Categories, ColumnNames, Layout, Manifest, PLAIN_FORMAT, QuantizedBy, TrainingSummary,
+    Bundle, CATEGORIES_FORMAT, Categories, ColumnNames, Layout, MADE_FORMAT, Manifest, PLAIN_FORMAT, QuantizedBy,
+    TrainingSummary,
 };
 use crate::data::{Column, DataConfig};
 use crate::model::{LayerInput, QuantizationConfig, learned_range, settle_unknown};
@@ -52,7 +53,7 @@ impl<B: Backend> Trained<B> {
         let Provenance { data, data_fingerprint, backend, device, experiment } = provenance;
         let panel = &job.panel;
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             format_version: if panel.stat_cat.is_empty() { PLAIN_FORMAT } else { CATEGORIES_FORMAT },
             program: format!("nhits {}", env!("CARGO_PKG_VERSION")),
             model: (*job.network).clone(),
@@ -95,7 +96,12 @@ impl<B: Backend> Trained<B> {
             experiment,
             imported_from: None,
             quantization: None,
+            target: job.target.clone(),
+            features: job.features.clone(),
         };
+        if manifest.makes_columns() {
+            manifest.format_version = manifest.format_version.max(MADE_FORMAT);
+        }
         let mut weights = self.net.tensors();
         settle_unknown(&mut weights, &job.network.embeddings);
         let bundle = Bundle { manifest, weights, series: Some(self.series.clone()), integers: Vec::new() };

@@ -67,7 +67,7 @@ impl Plan {
                 let mut why = Vec::new();
                 let used = match (train_windows, padded_windows) {
                     (0, _) => {
-                        let y = &job.panel.series(s)[split.train.clone()];
+                        let y = &self.target.y(&job.panel)[job.panel.rows(s)][split.train.clone()];
                         let seen = y.iter().filter(|v| v.is_finite()).count();
                         why.push(if rows < 2 {
                             format!("{rows} training rows: a window needs one to look at and one to forecast")

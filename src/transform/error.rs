@@ -1,4 +1,6 @@
-//! What can go wrong with transforms: an unknown scaler, or saved values that cannot be trusted.
+//! What can go wrong with transforms: an unknown name, a value without an image, saved values that cannot be trusted.
+
+use std::path::PathBuf;
 
 use crate::error::{Advise, InvalidSetting};
 
@@ -34,6 +36,64 @@ pub enum TransformError {
         /// Its scale.
         scale: f64,
     },
+    /// A value that a transform has no image for.
+    #[error("{}row {row}: {step} cannot take {value}, expected {expected}", of_series(.series))]
+    Domain {
+        /// The transform.
+        step: String,
+        /// The series, where it is known.
+        series: Option<String>,
+        /// The row, from 0.
+        row: usize,
+        /// The value.
+        value: f64,
+        /// What the transform takes.
+        expected: &'static str,
+    },
+    /// Fewer rows than something takes.
+    #[error("{what} takes {needed} rows with values, there are {rows}")]
+    TooShort {
+        /// What.
+        what: String,
+        /// Rows that it takes.
+        needed: usize,
+        /// Rows that there are.
+        rows: usize,
+    },
+    /// Values of a fitted transform that cannot be.
+    #[error("the transform {step} {detail}")]
+    FittedValues {
+        /// The transform.
+        step: String,
+        /// What is wrong with its values.
+        detail: String,
+    },
+    /// Parameters that cannot be read or written.
+    #[error("cannot {action} {path}: {detail}", path = .path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+fn of_series(series: &Option<String>) -> String {
+    series.as_ref().map(|id| format!("series `{id}`, ")).unwrap_or_default()
+}
+
+impl TransformError {
+    /// The same error with the series named.
+    pub(super) fn of(self, id: &str) -> Self {
+        match self {
+            Self::Domain { step, row, value, expected, .. } => {
+                Self::Domain { step, series: Some(id.to_owned()), row, value, expected }
+            }
+            other => other,
+        }
+    }
 }
 
 impl Advise for TransformError {
@@ -42,6 +102,10 @@ impl Advise for TransformError {
             Self::Setting(e) => e.kind(),
             Self::SeriesCount { .. } => "scaler-series",
             Self::Fitted { .. } => "scaler-values",
+            Self::Domain { .. } => "transform-domain",
+            Self::TooShort { .. } => "too-few-rows",
+            Self::FittedValues { .. } => "transform-values",
+            Self::File { .. } => "transform-file",
         }
     }
 
@@ -50,6 +114,15 @@ impl Advise for TransformError {
             Self::Setting(e) => e.hint(),
             Self::SeriesCount { .. } => Some("fit the scaler on the series it is used for".into()),
             Self::Fitted { .. } => Some("the saved scaler is damaged: train again, or use an intact copy".into()),
+            Self::Domain { .. } => Some(
+                "log1p takes zeros, yeo-johnson any values; if the value is an error, mark it as missing in the data"
+                    .into(),
+            ),
+            Self::TooShort { .. } => Some("use a shorter period, or more rows".into()),
+            Self::FittedValues { .. } => {
+                Some("the saved transform is damaged: train again, or use an intact copy".into())
+            }
+            Self::File { .. } => None,
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct ColumnScalers {
     pub futr: Vec<SeriesScaler>,
     /// Shift and scale of each static covariate.
     pub stat: Vec<(f64, f64)>,
+    /// So many of the last future covariates are used as they are, by the scaler of windows too: they were made between -1
+    /// and 1, and a window in which a rare one does not occur would blow it up.
+    pub as_is: usize,
 }
 
 impl ColumnScalers {
@@ -28,6 +31,7 @@ impl ColumnScalers {
             hist: same(&panel.hist_exog),
             futr: same(&panel.futr_exog),
             stat: vec![(0.0, 1.0); panel.stat_exog.len()],
+            as_is: 0,
         }
     }
 
@@ -37,6 +41,21 @@ impl ColumnScalers {
     /// # Errors
     /// [`WindowError::Ranges`] or [`WindowError::RangeOutside`] if the ranges do not fit the panel.
     pub fn fit(kind: ScalerKind, panel: &Panel, train: &[Range<usize>]) -> Result<Self, WindowError> {
+        Self::fit_to(kind, panel, &panel.y, 0, train)
+    }
+
+    /// The same for a transformed target `y` in place of the panel's, with the last `as_is` future covariates left as they
+    /// are.
+    ///
+    /// # Errors
+    /// As [`ColumnScalers::fit`].
+    pub fn fit_to(
+        kind: ScalerKind,
+        panel: &Panel,
+        y: &[f64],
+        as_is: usize,
+        train: &[Range<usize>],
+    ) -> Result<Self, WindowError> {
         if train.len() != panel.n_series() {
             return Err(WindowError::Ranges { expected: panel.n_series(), got: train.len() });
         }
@@ -62,10 +81,19 @@ impl ColumnScalers {
             (fitted.shift[0], fitted.scale[0])
         };
         Ok(Self {
-            y: fit(&panel.y),
+            y: fit(y),
             hist: panel.hist_exog.iter().map(|c| fit(&c.values)).collect(),
-            futr: panel.futr_exog.iter().map(|c| fit(&c.values)).collect(),
+            futr: (panel.futr_exog.iter().enumerate())
+                .map(|(i, c)| {
+                    if i + as_is < panel.futr_exog.len() {
+                        fit(&c.values)
+                    } else {
+                        SeriesScaler::none(panel.n_series())
+                    }
+                })
+                .collect(),
             stat: panel.stat_exog.iter().map(|c| over_series(&c.values)).collect(),
+            as_is: as_is.min(panel.futr_exog.len()),
         })
     }
 
@@ -125,6 +153,16 @@ mod tests {
         other.y[2] = -1e9;
         other.hist_exog[0].values[2] = 1e9;
         assert_eq!(ColumnScalers::fit(ScalerKind::Standard, &other, &[0..2, 0..2]).unwrap(), fitted);
+    }
+
+    #[test]
+    fn columns_that_were_made_are_left_as_they_are() {
+        let mut p = with_columns();
+        p.futr_exog =
+            ["given", "made"].map(|n| Column { name: n.into(), values: vec![0.5, 0.1, 0.2, 0.5, 0.9] }).into();
+        let fitted = ColumnScalers::fit_to(ScalerKind::MinMax, &p, &p.y, 1, &[0..3, 0..2]).unwrap();
+        assert_eq!((fitted.futr[0].shift[0], fitted.futr[0].scale[0], fitted.as_is), (0.1, 0.4, 1));
+        assert_eq!((&fitted.futr[1].shift[..], &fitted.futr[1].scale[..]), (&[0.0, 0.0][..], &[1.0, 1.0][..]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::index::observed;
 use super::{
-    ColumnScalers, HostSide, Padding, Window, WindowBatch, WindowError, WindowIndex, WindowScaler, WindowShape,
+    ColumnScalers, HostSide, Padding, Target, Window, WindowBatch, WindowError, WindowIndex, WindowScaler, WindowShape,
     WindowStatistics,
 };
 use crate::data::Panel;
@@ -58,6 +58,7 @@ pub struct WindowBatcher {
     scalers: Arc<ColumnScalers>,
     scaler: WindowScaler,
     padding: Padding,
+    target: Arc<Target>,
 }
 
 impl WindowBatcher {
@@ -84,7 +85,28 @@ impl WindowBatcher {
             });
         }
         scalers.check(&panel)?;
-        Ok(Self { ends: ends.clone(), shape: index.shape(), panel, scalers, scaler, padding: Padding::default() })
+        let (padding, target) = (Padding::default(), Arc::default());
+        Ok(Self { ends: ends.clone(), shape: index.shape(), panel, scalers, scaler, padding, target })
+    }
+
+    /// The same with the target as transforms have made it; it was made from the panel.
+    pub fn with_target(self, target: Arc<Target>) -> Self {
+        debug_assert_eq!(target.y(&self.panel).len(), self.panel.n_rows(), "a target of another panel");
+        Self { target, ..self }
+    }
+
+    /// The same for the windows of another index of the panel.
+    ///
+    /// # Errors
+    /// [`WindowError`] if the index does not belong to the panel.
+    pub fn with_index(&self, index: &WindowIndex) -> Result<Self, WindowError> {
+        let made = Self::new(self.panel.clone(), index, self.scalers.clone(), self.scaler)?;
+        Ok(made.with_padding(self.padding).with_target(self.target.clone()))
+    }
+
+    /// The target that windows are read from.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
     }
 
     /// The same with something else in place of missing values.
@@ -131,7 +153,9 @@ impl WindowBatcher {
         let columns = &panel.futr_exog;
         let expected = panel.n_series() * horizon * columns.len();
         if future.is_empty() && expected > 0 {
-            let columns = columns.iter().map(|c| c.name.clone()).collect();
+            // Those that are made are not for the user to give.
+            let given = columns.len() - self.scalers.as_is.min(columns.len());
+            let columns = columns[..given].iter().map(|c| c.name.clone()).collect();
             return Err(WindowError::FutureMissing { columns, horizon });
         }
         if future.len() != expected {
@@ -156,15 +180,17 @@ impl WindowBatcher {
         Ok(self.gather_with(windows, Some(future)))
     }
 
-    /// Forecasts of the network (row-major, as many values per window as you like) in the units of the data: window
-    /// scaler and series scaler undone.
+    /// Forecasts of the network (`[windows, H, Q]` row-major, for any `Q`) in the units of the data: window scaler, series
+    /// scaler and transforms of the target undone.
     pub fn invert(&self, host: &HostSide, forecast: &[f32]) -> Vec<f64> {
         let per_window = forecast.len() / host.windows.len().max(1);
         let mut values = host.invert_window(forecast);
         for (row, window) in values.chunks_mut(per_window.max(1)).zip(&host.windows) {
-            for v in row {
+            for v in row.iter_mut() {
                 *v = self.scalers.y.invert(window.series as usize, *v);
             }
+            let outputs = (per_window / self.shape.horizon).max(1);
+            self.target.invert(&self.panel, *window, row, outputs);
         }
         values
     }
@@ -202,12 +228,13 @@ impl WindowBatcher {
         let first = panel.offsets[s];
         let readable = first..first + self.ends[s];
 
-        let y = Source { rows: &panel.y[readable.clone()], scaler: &scalers.y, series: s, ahead: None };
-        *place.statistics = self.scale(&y, origin, input + horizon, scratch);
+        let y = &self.target.y(panel)[readable.clone()];
+        let y = Source { rows: y, scaler: &scalers.y, series: s, ahead: None };
+        *place.statistics = self.scale(self.scaler, &y, origin, input + horizon, scratch);
         for (j, value) in scratch.values.iter().enumerate() {
             let seen = f32::from(u8::from(!value.is_nan()));
             if j < input {
-                place.insample_y[j] = self.scaled_or_padding(*value, *place.statistics);
+                place.insample_y[j] = self.scaled_or_padding(self.scaler, *value, *place.statistics);
                 place.insample_mask[j] = seen;
             } else if seen > 0.0 {
                 place.target[j - input] = self.scaler.apply(*value, *place.statistics) as f32;
@@ -216,18 +243,19 @@ impl WindowBatcher {
         }
         for (c, (column, scaler)) in panel.hist_exog.iter().zip(&scalers.hist).enumerate() {
             let source = Source { rows: &column.values[readable.clone()], scaler, series: s, ahead: None };
-            let by = self.scale(&source, origin, input, scratch);
+            let by = self.scale(self.scaler, &source, origin, input, scratch);
             for (j, value) in scratch.values.iter().enumerate() {
-                place.hist_exog[j * panel.hist_exog.len() + c] = self.scaled_or_padding(*value, by);
+                place.hist_exog[j * panel.hist_exog.len() + c] = self.scaled_or_padding(self.scaler, *value, by);
             }
         }
         let n_futr = panel.futr_exog.len();
         for (c, (column, scaler)) in panel.futr_exog.iter().zip(&scalers.futr).enumerate() {
             let ahead = future.map(|values| (&values[s * horizon * n_futr + c..], n_futr));
             let source = Source { rows: &column.values[readable.clone()], scaler, series: s, ahead };
-            let by = self.scale(&source, origin, input + horizon, scratch);
+            let window_scaler = if c + scalers.as_is < n_futr { self.scaler } else { WindowScaler::Identity };
+            let by = self.scale(window_scaler, &source, origin, input + horizon, scratch);
             for (j, value) in scratch.values.iter().enumerate() {
-                place.futr_exog[j * n_futr + c] = self.scaled_or_padding(*value, by);
+                place.futr_exog[j * n_futr + c] = self.scaled_or_padding(window_scaler, *value, by);
             }
         }
         for (c, (column, (shift, scale))) in panel.stat_exog.iter().zip(&scalers.stat).enumerate() {
@@ -242,7 +270,14 @@ impl WindowBatcher {
 
     /// Reads the `length` values from `origin - L` on into the scratch, NaN where there is none, and returns the
     /// statistics of those before the origin.
-    fn scale(&self, source: &Source, origin: usize, length: usize, scratch: &mut Scratch) -> WindowStatistics {
+    fn scale(
+        &self,
+        scaler: WindowScaler,
+        source: &Source,
+        origin: usize,
+        length: usize,
+        scratch: &mut Scratch,
+    ) -> WindowStatistics {
         let input = self.shape.input_size;
         scratch.values.clear();
         // `origin + j` and not `origin - input + j`: rows before the series are negative.
@@ -251,17 +286,17 @@ impl WindowBatcher {
             None => f64::NAN,
         }));
         scratch.observed.clear();
-        if self.scaler != WindowScaler::Identity {
+        if scaler != WindowScaler::Identity {
             scratch.observed.extend(scratch.values.iter().take(input).filter(|v| !v.is_nan()));
         }
-        self.scaler.statistics(&mut scratch.observed)
+        scaler.statistics(&mut scratch.observed)
     }
 
-    fn scaled_or_padding(&self, value: f64, by: WindowStatistics) -> f32 {
+    fn scaled_or_padding(&self, scaler: WindowScaler, value: f64, by: WindowStatistics) -> f32 {
         let z = match (value.is_nan(), self.padding) {
-            (false, _) => self.scaler.apply(value, by),
+            (false, _) => scaler.apply(value, by),
             (true, Padding::Zero) => 0.0,
-            (true, Padding::Reference) => self.scaler.apply(0.0, by),
+            (true, Padding::Reference) => scaler.apply(0.0, by),
         };
         z as f32
     }

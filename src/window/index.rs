@@ -37,6 +37,17 @@ impl WindowIndex {
     /// [`WindowError`] where a rule is not allowed, a range does not fit its series or the panel is too large to number.
     /// That there is no window at all is no error here; see [`WindowIndex::non_empty`].
     pub fn new(panel: &Panel, ranges: &[Range<usize>], rules: &WindowRules) -> Result<Self, WindowError> {
+        Self::over(panel, &panel.y, ranges, rules)
+    }
+
+    /// The same for a transformed target `y` in place of the panel's: what it lacks counts as missing.
+    ///
+    /// # Errors
+    /// As [`WindowIndex::new`], and where `y` is not as long as the panel.
+    pub fn over(panel: &Panel, y: &[f64], ranges: &[Range<usize>], rules: &WindowRules) -> Result<Self, WindowError> {
+        if y.len() != panel.n_rows() {
+            return Err(WindowError::Ranges { expected: panel.n_rows(), got: y.len() });
+        }
         rules.check()?;
         if ranges.len() != panel.n_series() {
             return Err(WindowError::Ranges { expected: panel.n_series(), got: ranges.len() });
@@ -44,7 +55,7 @@ impl WindowIndex {
         check_size(panel)?;
         let mut index = Self::empty(rules.shape, rules.stride, ranges.iter().map(|r| r.end).collect());
         for (s, range) in ranges.iter().enumerate() {
-            let y = panel.series(s);
+            let y = &y[panel.rows(s)];
             if range.end > y.len() {
                 return Err(WindowError::RangeOutside {
                     series: panel.ids[s].clone(),

@@ -5,6 +5,7 @@ mod bundles;
 mod categories;
 mod commands;
 mod data_files;
+mod features;
 mod forecasting;
 mod hard_data;
 mod leakage;

@@ -1,5 +1,6 @@
 //! The guide to training (`docs/training.md`) says what the program does: settings, flags, commands, output, pictures.
 
+mod made;
 mod schedules;
 mod settings;
 mod sights;

@@ -27,12 +27,19 @@ impl RunIdentity {
     /// The identity of a job on a backend of the given name.
     pub fn of(job: &TrainJob, backend: &str) -> Self {
         let splits: Vec<Value> = job.splits.iter().map(|s| serde_json::json!([s.train, s.val])).collect();
-        let settings = serde_json::json!({
+        let mut settings = serde_json::json!({
             "model": *job.network, "loss": job.loss, "scaler": job.scaler, "window_scaler": job.window_scaler,
             "window": job.windows, "train": job.config,
             // One line per kind of split: a thousand series are mostly split alike.
             "split": digest(&splits),
         });
+        // Left out where there are none, as in the checkpoints of versions that had none.
+        if !job.target.is_empty() {
+            settings["target"] = serde_json::json!(job.target);
+        }
+        if !job.features.is_empty() {
+            settings["features"] = serde_json::json!(job.features);
+        }
         Self {
             settings,
             data: fingerprint(&job.panel),

@@ -71,6 +71,65 @@ pub fn table() -> Vec<Bad> {
             .with("x.st", model_with(|p| p.manifest["format_version"] = json!(0))),
         bad("format of letters", "predict --model x.st --data s.csv", "bad-manifest", &["x.st", "`format_version`"])
             .with("x.st", model_with(|p| p.manifest["format_version"] = json!("one"))),
+        bad(
+            "transforms in an old format",
+            "predict --model x.st --data s.csv",
+            "bad-manifest",
+            &["x.st", "`format_version` is 1", "came with 2"],
+        )
+        .with("x.st", model_with(|p| p.manifest["target"] = json!([{"name": "detrend"}]))),
+        bad(
+            "transform without its values",
+            "predict --model x.st --data s.csv",
+            "bad-tensor",
+            &["x.st", "series.target.0", "missing"],
+        )
+        .with(
+            "x.st",
+            model_with(|p| {
+                p.manifest["format_version"] = json!(2);
+                p.manifest["target"] = json!([{"name": "detrend"}]);
+            }),
+        ),
+        bad(
+            "transform with a wild setting",
+            "predict --model x.st --data s.csv",
+            "bad-manifest",
+            &["x.st", "transform.target.period"],
+        )
+        .with(
+            "x.st",
+            model_with(|p| {
+                p.manifest["format_version"] = json!(2);
+                p.manifest["target"] = json!([{"name": "deseasonalize", "period": 1u64 << 60}]);
+            }),
+        ),
+        bad(
+            "features without their columns",
+            "predict --model x.st --data s.csv",
+            "bad-manifest",
+            &["x.st", "`columns`", "`features`"],
+        )
+        .with(
+            "x.st",
+            model_with(|p| {
+                p.manifest["format_version"] = json!(2);
+                p.manifest["features"] = json!({"columns": {"lags": [1]}});
+            }),
+        ),
+        bad(
+            "feature without a row",
+            "predict --model x.st --data s.csv",
+            "bad-manifest",
+            &["x.st", "features.lags = 0"],
+        )
+        .with(
+            "x.st",
+            model_with(|p| {
+                p.manifest["format_version"] = json!(2);
+                p.manifest["features"] = json!({"columns": {"lags": [0]}});
+            }),
+        ),
         bad("network without input", "predict --model x.st --data s.csv", "bad-manifest", &["x.st", "input_size = 0"])
             .with("x.st", model_with(|p| p.manifest["model"]["input_size"] = json!(0))),
         bad("network of a terabyte", "predict --model x.st --data s.csv", "bad-manifest", &["x.st", "weights"])
