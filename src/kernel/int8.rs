@@ -170,7 +170,8 @@ mod avx2 {
     /// # Safety
     /// The processor must have AVX2; rows `r..r + R` and outputs `o..o + O` must be there.
     #[target_feature(enable = "avx2")]
-    #[allow(clippy::too_many_arguments)]
+    // The sums of a tile are indexed by row and output: that is what they are.
+    #[allow(clippy::too_many_arguments, clippy::needless_range_loop)]
     unsafe fn tile<const R: usize, const O: usize>(
         x: &[u8],
         wide: &[i16],
@@ -183,6 +184,14 @@ mod avx2 {
     ) {
         let mut sums = [[_mm256_setzero_si256(); O]; R];
         let whole = terms - terms % LANES;
+        if R == 1 {
+            // The next tile's weights are fetched while this one is computed: rows are too short for the processor to
+            // see where they lead. A prefetch reads nothing, so it may point beyond the end.
+            let next = weights.as_ptr().wrapping_add((o + O) * terms);
+            for at in (0..O * terms).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(at));
+            }
+        }
         for k in (0..whole).step_by(LANES) {
             let mut left = [_mm256_setzero_si256(); R];
             for (i, value) in left.iter_mut().enumerate() {
@@ -250,6 +259,7 @@ mod vnni {
     /// # Safety
     /// The processor must have AVX-512 F, BW and VNNI; rows `r..r + R` and outputs `o..o + O` must be there.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    #[allow(clippy::too_many_arguments, clippy::needless_range_loop)]
     unsafe fn tile<const R: usize, const O: usize>(
         x: &[u8],
         weights: &[i8],
@@ -324,6 +334,7 @@ mod neon {
     /// # Safety
     /// The processor must have NEON; rows `r..r + R` and outputs `o..o + O` must be there.
     #[target_feature(enable = "neon")]
+    #[allow(clippy::too_many_arguments, clippy::needless_range_loop)]
     unsafe fn tile<const R: usize, const O: usize>(
         x: &[u8],
         weights: &[i8],

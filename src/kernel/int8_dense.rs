@@ -118,13 +118,20 @@ impl Int8Dense {
             };
             let zero = i64::from(range.zero);
             let scales = self.scales[wanted.clone()].iter().zip(&self.bias[wanted.clone()]);
-            for (o, (value, (scale, bias))) in values.iter_mut().zip(scales).enumerate() {
-                let sum = if inputs <= MOST_TERMS {
-                    i64::from(sums[o])
-                } else {
-                    in_parts(with, row, &weights[o * inputs..(o + 1) * inputs])
-                };
-                *value = range.scale * scale * (sum - zero * self.sums[wanted.start + o]) as f32 + bias;
+            let of_weights = &self.sums[wanted.clone()];
+            if inputs <= MOST_TERMS {
+                // What is left without the zero point fits 32 bits, so it is right whatever wraps on the way there.
+                let zero = i32::from(range.zero);
+                for (((value, (scale, bias)), sum), weights) in values.iter_mut().zip(scales).zip(sums).zip(of_weights)
+                {
+                    let sum = sum.wrapping_sub(zero.wrapping_mul(*weights as i32));
+                    *value = range.scale * scale * sum as f32 + bias;
+                }
+            } else {
+                for (o, (value, (scale, bias))) in values.iter_mut().zip(scales).enumerate() {
+                    let sum = in_parts(with, row, &weights[o * inputs..(o + 1) * inputs]);
+                    *value = range.scale * scale * (sum - zero * of_weights[o]) as f32 + bias;
+                }
             }
             if let Some(zeros) = &self.zeros {
                 let of_row = row.iter().map(|v| i64::from(*v)).sum::<i64>() - zero * inputs as i64;

@@ -205,7 +205,8 @@ impl Checked {
 
     /// The linear layers, by the names of their weights without the ending: `blocks.0.layers.0`, ...
     pub fn layer_names(&self) -> Vec<String> {
-        let matrices = self.tensor_specs().into_iter().filter(|spec| spec.shape.len() == 2);
+        let of_blocks = |spec: &super::TensorSpec| spec.shape.len() == 2 && spec.name.starts_with("blocks.");
+        let matrices = self.tensor_specs().into_iter().filter(of_blocks);
         matrices.filter_map(|spec| spec.name.strip_suffix(".weight").map(str::to_string)).collect()
     }
 

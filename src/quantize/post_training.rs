@@ -171,7 +171,8 @@ fn layer_errors<B: Backend>(
     }
     let all: f64 = noise.iter().sum();
     let specs = net.checked().tensor_specs();
-    let weights = specs.iter().filter(|s| s.shape.len() == 2).map(|s| s.shape.iter().product());
+    let weights =
+        specs.iter().filter(|s| s.shape.len() == 2 && s.name.starts_with("blocks.")).map(|s| s.shape.iter().product());
     let mut errors: Vec<LayerError> = net
         .checked()
         .layer_names()

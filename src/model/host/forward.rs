@@ -237,6 +237,11 @@ pub(super) fn interpolate(network: &HostNetwork, block: &BlockPlan, rows: usize,
     let (lines, horizon) = (rows * network.config.outputs, network.config.horizon);
     match &block.basis {
         None => forecast.iter_mut().zip(knots).for_each(|(sum, part)| *sum += part),
+        Some(basis) if lines == 1 => {
+            let mut part = vec![0.0; horizon];
+            add_row_product(knots, basis, horizon, &mut part);
+            forecast.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
         Some(basis) => product(
             Matrix::new(knots, lines, block.shape.knots),
             Matrix::new(basis, block.shape.knots, horizon),
