@@ -3,9 +3,9 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // Set by nhits-backends where it has libtorch.
-    if let Ok(folder) = std::env::var("DEP_NHITS_BACKENDS_LIBTORCH_LIB") {
-        if std::env::var("CARGO_CFG_UNIX").is_ok() {
-            println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
-        }
+    if let Ok(folder) = std::env::var("DEP_NHITS_BACKENDS_LIBTORCH_LIB")
+        && std::env::var("CARGO_CFG_UNIX").is_ok()
+    {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     }
 }
