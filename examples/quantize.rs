@@ -30,7 +30,7 @@ impl Job for Both<'_> {
         let panel = Arc::new(read_panel(&data)?.panel);
         let split: SplitSpec = "108/24/12".parse()?;
         let mut experiment = Experiment {
-            split: split.clone(),
+            split,
             data,
             model: ModelSection { horizon: 12, input_size: Some(36), hidden_size: 64, ..ModelSection::default() },
             train: TrainConfig { max_steps: Some(200), ..TrainConfig::default() },

@@ -234,5 +234,8 @@ fn covariates_ahead_are_read_from_the_rest_of_the_file() {
     let rows = read_future(&c.path, &c, &cut, 24, &names).unwrap();
     assert_eq!(rows.columns[0].values, r.panel.futr_exog[0].values[52_416 - 24..]);
     let text = read_future(&c.path, &c, &r.panel, 2, &names).unwrap_err().to_string();
-    assert!(text.contains("series `price`, 2018-12-25 00:00:00: the row is missing"), "{text}");
+    assert!(
+        text.contains("series `price`, 2018-12-25 00:00:00: 2 rows are missing, up to 2018-12-25 01:00:00"),
+        "{text}"
+    );
 }

@@ -23,19 +23,31 @@ pub enum QuantizeError {
     Bundle(#[from] BundleError),
     /// The model does not forecast this data.
     #[error(transparent)]
-    Forecast(#[from] ForecastError),
+    Forecast(Box<ForecastError>),
     /// There are no training windows to calibrate with.
     #[error(transparent)]
     Window(#[from] WindowError),
     /// The models cannot be compared.
     #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
+    Evaluate(Box<EvaluateError>),
     /// The quantized model is worse than was allowed; nothing was written.
     #[error(
         "the int8 model is {:.3} % worse than the float model on the validation rows, {:.3} % are allowed: nothing was \
          written", 100.0 * .0.comparison.degradation, 100.0 * .0.limit
     )]
     Gate(Box<Gated>),
+}
+
+impl From<ForecastError> for QuantizeError {
+    fn from(error: ForecastError) -> Self {
+        Self::Forecast(Box::new(error))
+    }
+}
+
+impl From<EvaluateError> for QuantizeError {
+    fn from(error: EvaluateError) -> Self {
+        Self::Evaluate(Box::new(error))
+    }
 }
 
 impl Advise for QuantizeError {
@@ -58,10 +70,12 @@ impl Advise for QuantizeError {
             Self::Bundle(e) => e.hint(),
             Self::Forecast(e) => e.hint(),
             Self::Window(e) => e.hint(),
-            Self::Evaluate(EvaluateError::NoWindows { horizon, .. }) => Some(format!(
-                "the gate judges on validation rows: give at least {horizon} of them with --split TRAIN/VAL/TEST"
-            )),
-            Self::Evaluate(e) => e.hint(),
+            Self::Evaluate(e) => match **e {
+                EvaluateError::NoWindows { horizon, .. } => Some(format!(
+                    "the gate judges on validation rows: give at least {horizon} of them with --split TRAIN/VAL/TEST"
+                )),
+                _ => e.hint(),
+            },
             Self::Gate(gated) => Some(gated.advice()),
         }
     }

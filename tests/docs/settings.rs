@@ -32,7 +32,7 @@ fn changed(a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<String> {
 #[track_caller]
 fn effect(flag: &str, beside: &[&str], of: impl Fn(Map<String, Value>) -> Map<String, Value>) -> Vec<String> {
     let base = of(resolved(beside).unwrap());
-    let words = ["7", "0.7", "last", "rollback", "epoch", "cosine", "adam", "qat"];
+    let words = ["7", "0.7", "last", "rollback", "epoch", "cosine", "adam", "qat", "slices"];
     let values: Vec<&[&str]> = words.iter().map(std::slice::from_ref).chain([&[][..]]).collect();
     let found = values.iter().find_map(|value| {
         let changed = changed(&base, &of(resolved(&[beside, &[flag], value].concat())?));

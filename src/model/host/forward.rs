@@ -209,13 +209,16 @@ impl Pass {
 
 /// `out = x W + b` for `rows` rows.
 pub(super) fn linear(layer: &Layer, weights: &[f32], rows: usize, x: &[f32], out: &mut [f32]) {
-    if rows == 1 {
+    if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, &weights[layer.weight.clone()], layer.outputs, &weights[layer.bias.clone()], out);
     }
     fill_bias(&weights[layer.bias.clone()], out);
     let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(out, rows, layer.outputs), true);
 }
+
+/// Sums of so few terms are added to what is there term by term, for one row as for many.
+const FEW_TERMS: usize = 2;
 
 /// `out = x W + b` for one row. The bias comes last, as it does to the sums of many rows, so that a window alone has the
 /// forecast that it has among others.
@@ -237,7 +240,7 @@ pub(super) fn interpolate(network: &HostNetwork, block: &BlockPlan, rows: usize,
     let (lines, horizon) = (rows * network.config.outputs, network.config.horizon);
     match &block.basis {
         None => forecast.iter_mut().zip(knots).for_each(|(sum, part)| *sum += part),
-        Some(basis) if lines == 1 => {
+        Some(basis) if lines == 1 && block.shape.knots > FEW_TERMS => {
             let mut part = vec![0.0; horizon];
             add_row_product(knots, basis, horizon, &mut part);
             forecast.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
@@ -334,7 +337,7 @@ pub(super) fn block_input(
 pub(super) fn only_knots(layer: &Layer, weights: &[f32], rows: usize, steps: usize, x: &[f32], knots: &mut [f32]) {
     let n = layer.outputs - steps;
     let bias = &weights[layer.bias.clone()][steps..];
-    if rows == 1 {
+    if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, &weights[layer.weight.clone()][steps..], layer.outputs, bias, knots);
     }
     fill_bias(bias, knots);

@@ -214,15 +214,19 @@ fn many_windows_are_forecast_as_few() {
         // Where sums are fused, a window alone has the bits that it has among others.
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("fma") {
-            let config = small();
-            let net = NHits::<B>::new(&config.check().unwrap(), 3, &device);
-            let forecaster = HostForecaster::new(&net).unwrap();
-            let both = Both::new(&config, 20);
-            let all = forecaster.forecast(&both.slices());
-            for i in [0, 7, 19] {
-                let one = both.slices().rows(&config, &(i..i + 1));
-                let among = &all[i * config.horizon..(i + 1) * config.horizon];
-                assert_eq!(forecaster.forecast(&one), among, "window {i}");
+            for (name, config) in cases() {
+                let net = NHits::<B>::new(&config.check().unwrap(), 3, &device);
+                let forecaster = HostForecaster::new(&net).unwrap();
+                let both = Both::new(&config, 20);
+                let per_window = config.horizon * config.outputs;
+                for n in [2, 20] {
+                    let all = forecaster.forecast(&both.slices().rows(&config, &(0..n)));
+                    for i in [0, 1, n - 1] {
+                        let one = both.slices().rows(&config, &(i..i + 1));
+                        let among = &all[i * per_window..(i + 1) * per_window];
+                        assert_eq!(forecaster.forecast(&one), among, "{name}: window {i} of {n}");
+                    }
+                }
             }
         }
     });

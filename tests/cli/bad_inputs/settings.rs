@@ -321,13 +321,13 @@ pub fn table() -> Vec<Bad> {
             "unknown backend",
             "train --data s.csv TINY --backend flox",
             "unknown-backend",
-            &["`flox`", "flex, ndarray"],
+            &["`flox`", "wgpu", "flex", "ndarray"],
         ),
         bad(
-            "backend of another version",
+            "backend of another build",
             "train --data s.csv TINY --backend wgpu",
-            "backend-not-in-this-version",
-            &["`wgpu`", "flex, ndarray"],
+            "backend-not-compiled-in",
+            &["`wgpu`", "--features wgpu"],
         ),
     ]
 }
