@@ -14,7 +14,7 @@ use super::optimizer::{Rule, RuleState};
 use super::trainee::{StepOutput, StepSettings, TrainInput, Trainee, errors};
 use crate::loss::Loss;
 use crate::model::host::{HostInput, HostNetwork, Pass, weights_of};
-use crate::model::{DropoutKey, NHits, NamedTensor, Weight, to_host};
+use crate::model::{DropoutKey, ModelInput, NHits, NamedTensor, Weight, to_host};
 use crate::window::WindowBatch;
 use crate::workers::split_evenly;
 
@@ -143,7 +143,7 @@ impl HostSteps {
     pub fn compute<B: AutodiffBackend>(&mut self, item: TrainInput<B>) -> StepOutput {
         let TrainInput { batch, step } = item;
         let key = DropoutKey { seed: self.settings.seed, step, first_row: 0 };
-        let columns = InputValues::of(&batch);
+        let columns = InputValues::of(&batch.input);
         self.pass.forward(&self.network, &self.weights, &columns.slices(), Some(&key), &self.pool);
         let (output, towards) = self.loss(&batch);
         self.pass.backward(&self.network, &self.weights, &towards, &mut self.gradients, &self.pool);
@@ -284,9 +284,8 @@ pub(super) struct InputValues {
 }
 
 impl InputValues {
-    /// The values of a batch; none is copied that no one else holds.
-    pub fn of<B: Backend>(batch: &WindowBatch<B>) -> Self {
-        let input = &batch.input;
+    /// The values of a batch.
+    pub fn of<B: Backend>(input: &ModelInput<B>) -> Self {
         Self {
             insample_y: to_host(input.insample_y.clone()),
             insample_mask: to_host(input.insample_mask.clone()),

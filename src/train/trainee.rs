@@ -26,6 +26,9 @@ use crate::workers::{Workers, split_evenly};
 /// Fewer windows than this per share are not worth a split.
 const MIN_WINDOWS_PER_SHARE: usize = 8;
 
+/// Windows whose input is copied to the host at a time.
+const WINDOWS_ON_HOST: usize = 512;
+
 /// A batch with the number of its step, which keys the dropout masks.
 #[derive(Debug)]
 pub struct TrainInput<B: Backend> {
@@ -324,8 +327,14 @@ impl<B: Backend> InferenceStep for Trainee<B> {
             let y_hat = match &host {
                 None => net.forward(&batch.input),
                 Some(host) => {
-                    let values = host.forecast(&InputValues::of(&batch).slices());
-                    let shape = [batch.n_windows(), net.config().horizon, net.config().outputs];
+                    let n = batch.n_windows();
+                    let mut values = Vec::with_capacity(n * net.config().horizon * net.config().outputs);
+                    // A part at a time: the whole input need not be held twice.
+                    for rows in split_evenly(n, n.div_ceil(WINDOWS_ON_HOST)) {
+                        let part = batch.input.rows(rows.start, rows.end);
+                        values.extend(host.forecast(&InputValues::of(&part).slices()));
+                    }
+                    let shape = [n, net.config().horizon, net.config().outputs];
                     Tensor::from_data(TensorData::new(values, shape), &batch.target.device())
                 }
             };

@@ -108,3 +108,23 @@ fn categories_come_from_the_file_itself_and_training_goes_on_with_them() {
     let ran = folder.run(&format!("train --data s.csv --target y --stat-cat kind --gaps observed {TINY} --json"));
     assert!(ran.stdout.contains("series `s2`, column `kind`: a static column changes from"), "{}", ran.stdout);
 }
+
+#[test]
+fn a_model_with_categories_is_rounded_but_for_its_vectors() {
+    let folder = Folder::new();
+    folder.write("s.csv", training());
+    let kinds = (0..8).fold("unique_id,kind\n".to_owned(), |t, s| t + &format!("s{s},{}\n", ["up", "down"][s % 2]));
+    folder.write("kinds.csv", kinds);
+    let data = "--data s.csv --static kinds.csv --split 110/20/20";
+    folder.ok(&format!("train {data} --stat-cat kind {TINY}"));
+    let report = folder.json(&format!("quantize --model model.st {data} --max-degradation 20% --output int8.st"));
+    let layers: Vec<&str> = report["layers"].as_array().unwrap().iter().map(|l| l["layer"].as_str().unwrap()).collect();
+    assert!(layers.iter().all(|l| l.starts_with("blocks.")), "{layers:?}");
+    let forecasts = |model: &str| {
+        let ran = folder.ok(&format!("predict --model {model} --data s.csv --static kinds.csv --quiet"));
+        column(&ran.stdout, "NHITS").to_vec()
+    };
+    let (float, int8) = (forecasts("model.st"), forecasts("int8.st"));
+    assert!(float.iter().zip(&int8).all(|(a, b)| (a - b).abs() < 0.5), "{float:?} {int8:?}");
+    assert_ne!(float, int8);
+}

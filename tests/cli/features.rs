@@ -182,3 +182,20 @@ fn what_cannot_be_made_is_said_with_its_remedy() {
     let ran = folder.run("data features x.csv");
     assert!(ran.code == Some(2) && ran.stderr.contains("--features"), "{ran:#?}");
 }
+
+#[test]
+fn a_model_with_transforms_and_features_is_rounded_on_what_it_reads() {
+    let folder = trained(&format!("--transform log1p,difference=7 --features {FEATURES}"));
+    let data = "--data x.csv --split 48/10/12";
+    // Ranges of calibration windows that were not transformed, or had no features, would cut nearly everything off.
+    let rounded = "--activations minmax --max-degradation 20%";
+    let report = folder.json(&format!("quantize --model model.st {data} {rounded} --output int8.st"));
+    assert_eq!(report["passed"], true, "{report}");
+    let forecasts = |model: &str| values(&folder.json(&format!("predict --model {model} --data x.csv")), "NHITS");
+    let (float, int8) = (forecasts("model.st"), forecasts("int8.st"));
+    let spread = float.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    for (a, b) in float.iter().zip(&int8) {
+        assert!((a - b).abs() < 0.1 * spread, "{float:?} {int8:?}");
+    }
+    assert_ne!(float, int8);
+}
