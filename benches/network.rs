@@ -8,10 +8,10 @@ use burn::train::TrainStep;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nhits::kernel::{Matrix, MatrixMut, product};
 use nhits::loss::Loss;
-use nhits::model::host::{HostForecaster, HostInput, HostNetwork, Pass, weights_of};
+use nhits::model::host::{HostForecaster, HostNetwork, Pass, weights_of};
 use nhits::model::{DropoutKey, NHits};
 use nhits::train::{Optimizer, Rule, StepSettings, TrainConfig, TrainInput, Trainee};
-use nhits::window::{HostBatch, WindowScaler};
+use nhits::window::WindowScaler;
 use nhits::workers::Workers;
 use nhits_backends::{Choice, Job, Taken, with_backend};
 
@@ -54,17 +54,6 @@ fn products(c: &mut Criterion) {
     group.finish();
 }
 
-/// The input of `n` windows.
-fn slices(batch: &HostBatch) -> HostInput<'_> {
-    HostInput {
-        insample_y: &batch.insample_y,
-        insample_mask: &batch.insample_mask,
-        hist_exog: &batch.hist_exog,
-        futr_exog: &batch.futr_exog,
-        stat_exog: &batch.stat_exog,
-    }
-}
-
 /// The same forward pass on slices, on one core.
 fn forward_on_slices<B: AutodiffBackend>(c: &mut Criterion, device: &B::Device) {
     let checked = fixture::network().check().expect("the default network is allowed");
@@ -76,7 +65,7 @@ fn forward_on_slices<B: AutodiffBackend>(c: &mut Criterion, device: &B::Device) 
         let (batcher, windows) = fixture::windows(&panel, WindowScaler::Robust, n);
         let batch = batcher.gather(&windows);
         group.throughput(Throughput::Elements(n as u64));
-        group.bench_function(BenchmarkId::from_parameter(n), |b| b.iter(|| forecaster.forecast(&slices(&batch))));
+        group.bench_function(BenchmarkId::from_parameter(n), |b| b.iter(|| forecaster.forecast(&batch.input())));
     }
     group.finish();
 }
@@ -99,7 +88,7 @@ fn gradients_on_slices<B: AutodiffBackend>(c: &mut Criterion, device: &B::Device
         group.throughput(Throughput::Elements(n as u64));
         group.bench_function(BenchmarkId::new("gradients", n), |b| {
             b.iter(|| {
-                pass.forward(&network, &weights, &slices(&batch), Some(&key), &pool);
+                pass.forward(&network, &weights, &batch.input(), Some(&key), &pool);
                 pass.backward(&network, &weights, &towards, &mut gradients, &pool);
             });
         });

@@ -66,9 +66,7 @@ pub fn read_future(
     problems.append(read.problems);
     let mut cells = read.cells.into_iter();
     let columns: Vec<Vec<f64>> = cells.by_ref().take(names.len()).map(Cells::into_numbers).collect();
-    let Some(Cells::Times { values: time, clock }) = cells.next() else {
-        unreachable!("the time column was asked for as times")
-    };
+    let (time, clock) = Cells::next_times(&mut cells);
     panel.clock.join(clock).map_err(|e| table.place.calendar(e))?;
     let keys = cells.next();
 

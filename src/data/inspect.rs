@@ -283,9 +283,7 @@ fn series(
         return Ok(None);
     }
     let mut cells = read.cells.into_iter();
-    let Some(Cells::Times { values, clock }) = cells.next() else {
-        unreachable!("the time column was asked for as times")
-    };
+    let (values, clock) = Cells::next_times(&mut cells);
     let mut problems = Problems::default();
     let frame =
         Frame::new(cells.next(), values, clock, Vec::new(), Vec::new(), 0, read.places, &mut Vec::new(), &mut problems);

@@ -159,9 +159,7 @@ pub(super) fn load_table(table: &mut Table, config: &DataConfig) -> Result<Loade
 
     let mut cells = read.cells.into_iter();
     let keys = roles.id.and_then(|_| cells.next());
-    let Some(Cells::Times { values: time, clock }) = cells.next() else {
-        unreachable!("the time column was asked for as times")
-    };
+    let (time, clock) = Cells::next_times(&mut cells);
     let columns: Vec<Vec<f64>> = cells.by_ref().take(names.len()).map(Cells::into_numbers).collect();
     let static_names = roles.stat_exog.iter().chain(&roles.stat_cat).map(|i| table.heads[*i].name.clone());
     let static_columns = static_names.zip(cells).collect();

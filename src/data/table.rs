@@ -109,6 +109,14 @@ impl Cells {
         }
     }
 
+    /// The stamps of the next column, which was read [`As::Time`]; none of another.
+    pub(super) fn next_times(cells: &mut impl Iterator<Item = Self>) -> (Vec<i64>, Clock) {
+        match cells.next() {
+            Some(Cells::Times { values, clock }) => (values, clock),
+            _ => (Vec::new(), Clock::Integer),
+        }
+    }
+
     /// The numbers of a column that was read [`As::Number`].
     pub(super) fn into_numbers(self) -> Vec<f64> {
         match self {

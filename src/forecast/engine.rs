@@ -10,7 +10,7 @@ use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
-use crate::model::host::{HostForecaster, HostInput, Int8Layer, in_host_memory};
+use crate::model::host::{HostForecaster, Int8Layer, in_host_memory};
 use crate::model::{NHits, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
@@ -238,13 +238,7 @@ fn compute<B: Backend>(net: &Net<B>, batch: HostBatch, device: &B::Device) -> (H
             (batch.host, output)
         }
         Net::Slices(forecaster) => {
-            let output = forecaster.forecast(&HostInput {
-                insample_y: &batch.insample_y,
-                insample_mask: &batch.insample_mask,
-                hist_exog: &batch.hist_exog,
-                futr_exog: &batch.futr_exog,
-                stat_exog: &batch.stat_exog,
-            });
+            let output = forecaster.forecast(&batch.input());
             (batch.into_host(), output)
         }
     }

@@ -119,6 +119,30 @@ fn tiles(rows: usize, outputs: usize, mut tile: impl FnMut(usize, usize, usize, 
     }
 }
 
+/// Goes through all tiles with the `tile` of the module it is used in, which gets `$side`s, terms, first row, first output,
+/// outputs and `out`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! in_tiles {
+    ($rows:expr, $outputs:expr, [$($side:expr),+], $terms:expr, $out:expr) => {
+        super::tiles($rows, $outputs, |r, o, tile_rows, tile_outputs| {
+            // SAFETY: the tile lies within the rows and outputs, so every index that it reads and writes is in its slice.
+            unsafe {
+                match (tile_rows, tile_outputs) {
+                    (2, 4) => tile::<2, 4>($($side),+, $terms, r, o, $outputs, $out),
+                    (1, 4) => tile::<1, 4>($($side),+, $terms, r, o, $outputs, $out),
+                    _ => {
+                        for i in 0..tile_rows {
+                            for j in 0..tile_outputs {
+                                tile::<1, 1>($($side),+, $terms, r + i, o + j, $outputs, $out);
+                            }
+                        }
+                    }
+                }
+            }
+        })
+    };
+}
+
 /// Rows of a tile.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const TILE_ROWS: usize = 2;
@@ -147,22 +171,7 @@ mod avx2 {
     pub(super) unsafe fn product(x: &[u8], weights: &[i8], terms: usize, out: &mut [i32]) {
         let (rows, outputs) = (x.len() / terms, weights.len() / terms);
         let wide: Vec<i16> = x.iter().map(|v| i16::from(*v)).collect();
-        super::tiles(rows, outputs, |r, o, tile_rows, tile_outputs| {
-            // SAFETY: the tile lies within the rows and outputs, so every index that it reads and writes is in its slice.
-            unsafe {
-                match (tile_rows, tile_outputs) {
-                    (2, 4) => tile::<2, 4>(x, &wide, weights, terms, r, o, outputs, out),
-                    (1, 4) => tile::<1, 4>(x, &wide, weights, terms, r, o, outputs, out),
-                    _ => {
-                        for i in 0..tile_rows {
-                            for j in 0..tile_outputs {
-                                tile::<1, 1>(x, &wide, weights, terms, r + i, o + j, outputs, out);
-                            }
-                        }
-                    }
-                }
-            }
-        });
+        in_tiles!(rows, outputs, [x, &wide, weights], terms, out);
     }
 
     /// The sums of `R` rows from `r` on by `O` outputs from `o` on.
@@ -236,22 +245,7 @@ mod vnni {
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) unsafe fn product(x: &[u8], weights: &[i8], terms: usize, out: &mut [i32]) {
         let (rows, outputs) = (x.len() / terms, weights.len() / terms);
-        super::tiles(rows, outputs, |r, o, tile_rows, tile_outputs| {
-            // SAFETY: the tile lies within the rows and outputs, so every index that it reads and writes is in its slice.
-            unsafe {
-                match (tile_rows, tile_outputs) {
-                    (2, 4) => tile::<2, 4>(x, weights, terms, r, o, outputs, out),
-                    (1, 4) => tile::<1, 4>(x, weights, terms, r, o, outputs, out),
-                    _ => {
-                        for i in 0..tile_rows {
-                            for j in 0..tile_outputs {
-                                tile::<1, 1>(x, weights, terms, r + i, o + j, outputs, out);
-                            }
-                        }
-                    }
-                }
-            }
-        });
+        in_tiles!(rows, outputs, [x, weights], terms, out);
     }
 
     /// The sums of `R` rows from `r` on by `O` outputs from `o` on.
@@ -311,22 +305,7 @@ mod neon {
     #[target_feature(enable = "neon")]
     pub(super) unsafe fn product(x: &[u8], weights: &[i8], terms: usize, out: &mut [i32]) {
         let (rows, outputs) = (x.len() / terms, weights.len() / terms);
-        super::tiles(rows, outputs, |r, o, tile_rows, tile_outputs| {
-            // SAFETY: the tile lies within the rows and outputs, so every index that it reads and writes is in its slice.
-            unsafe {
-                match (tile_rows, tile_outputs) {
-                    (2, 4) => tile::<2, 4>(x, weights, terms, r, o, outputs, out),
-                    (1, 4) => tile::<1, 4>(x, weights, terms, r, o, outputs, out),
-                    _ => {
-                        for i in 0..tile_rows {
-                            for j in 0..tile_outputs {
-                                tile::<1, 1>(x, weights, terms, r + i, o + j, outputs, out);
-                            }
-                        }
-                    }
-                }
-            }
-        });
+        in_tiles!(rows, outputs, [x, weights], terms, out);
     }
 
     /// The sums of `R` rows from `r` on by `O` outputs from `o` on.

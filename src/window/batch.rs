@@ -1,9 +1,9 @@
 //! `WindowBatch`: a batch of windows as tensors, with what the host needs to know about it.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
 
-use super::{HostBatch, Window, WindowScaler, WindowStatistics};
+use super::{Window, WindowScaler, WindowStatistics};
 use crate::model::ModelInput;
 
 /// A batch of `B` windows: what the network reads and what it is to find.
@@ -79,54 +79,6 @@ impl<B: Backend> WindowBatch<B> {
             target_mask: self.target_mask.clone().slice(start..end),
             host: self.host.rows(start, end),
         }
-    }
-}
-
-impl HostBatch {
-    /// The batch as tensors on `device`.
-    pub fn into_tensors<B: Backend>(self, device: &B::Device) -> WindowBatch<B> {
-        let (n, input, horizon) = (self.windows.len(), self.shape.input_size, self.shape.horizon);
-        let [hist, futr, stat] = self.columns;
-        let matrix =
-            |values: Vec<f32>, width: usize| Tensor::<B, 2>::from_data(TensorData::new(values, [n, width]), device);
-        let cube = |values: Vec<f32>, steps: usize, columns: usize| {
-            (columns > 0).then(|| Tensor::<B, 3>::from_data(TensorData::new(values, [n, steps, columns]), device))
-        };
-        WindowBatch {
-            input: ModelInput {
-                insample_y: matrix(self.insample_y, input),
-                insample_mask: matrix(self.insample_mask, input),
-                hist_exog: cube(self.hist_exog, input, hist),
-                futr_exog: cube(self.futr_exog, input + horizon, futr),
-                stat_exog: (stat > 0).then(|| matrix(self.stat_exog, stat)),
-            },
-            target: matrix(self.target.clone(), horizon),
-            target_mask: matrix(self.target_mask.clone(), horizon),
-            host: host_side(self.windows, self.target, self.target_mask, self.statistics, self.scaler),
-        }
-    }
-
-    /// What the host needs to know of the batch, without the input.
-    pub fn into_host(self) -> HostSide {
-        host_side(self.windows, self.target, self.target_mask, self.statistics, self.scaler)
-    }
-}
-
-fn host_side(
-    windows: Vec<Window>,
-    target: Vec<f32>,
-    target_mask: Vec<f32>,
-    statistics: Vec<WindowStatistics>,
-    scaler: WindowScaler,
-) -> HostSide {
-    HostSide {
-        windows,
-        target,
-        target_mask,
-        shift: statistics.iter().map(|by| by.shift as f32).collect(),
-        scale: statistics.iter().map(|by| by.scale as f32).collect(),
-        statistics,
-        scaler,
     }
 }
 

@@ -6,6 +6,7 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::backend::Backend;
 use rayon::prelude::*;
 
+use super::host_batch::{HostBatch, Place};
 use super::index::observed;
 use super::{
     ColumnScalers, HostSide, Padding, Target, Window, WindowBatch, WindowError, WindowIndex, WindowScaler, WindowShape,
@@ -16,35 +17,6 @@ use crate::transform::SeriesScaler;
 
 /// Windows that one task gathers: enough work to be worth its start.
 const WINDOWS_PER_TASK: usize = 16;
-
-/// A batch of `B` windows on the host, scaled, everything row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostBatch {
-    /// The windows.
-    pub windows: Vec<Window>,
-    /// Their size.
-    pub shape: WindowShape,
-    /// Numbers of historical, future and static columns: `[X, F, S]`; codes of categories are the last of the static ones.
-    pub columns: [usize; 3],
-    /// `[B, L]`.
-    pub insample_y: Vec<f32>,
-    /// `[B, L]`.
-    pub insample_mask: Vec<f32>,
-    /// `[B, L, X]`.
-    pub hist_exog: Vec<f32>,
-    /// `[B, L + H, F]`.
-    pub futr_exog: Vec<f32>,
-    /// `[B, S]`.
-    pub stat_exog: Vec<f32>,
-    /// `[B, H]`.
-    pub target: Vec<f32>,
-    /// `[B, H]`.
-    pub target_mask: Vec<f32>,
-    /// The window scaler's statistics of the target, `[B]`.
-    pub statistics: Vec<WindowStatistics>,
-    /// The window scaler.
-    pub scaler: WindowScaler,
-}
 
 /// Gathers windows of one panel into batches.
 ///
@@ -196,23 +168,9 @@ impl WindowBatcher {
     }
 
     fn gather_with(&self, windows: &[Window], future: Option<&[f64]>) -> HostBatch {
-        let (n, input, horizon) = (windows.len(), self.shape.input_size, self.shape.horizon);
         let n_stat = self.panel.stat_exog.len() + self.panel.stat_cat.len();
         let columns = [self.panel.hist_exog.len(), self.panel.futr_exog.len(), n_stat];
-        let mut batch = HostBatch {
-            windows: windows.to_vec(),
-            shape: self.shape,
-            columns,
-            insample_y: vec![0.0; n * input],
-            insample_mask: vec![0.0; n * input],
-            hist_exog: vec![0.0; n * input * columns[0]],
-            futr_exog: vec![0.0; n * (input + horizon) * columns[1]],
-            stat_exog: vec![0.0; n * columns[2]],
-            target: vec![0.0; n * horizon],
-            target_mask: vec![0.0; n * horizon],
-            statistics: vec![WindowStatistics::IDENTITY; n],
-            scaler: self.scaler,
-        };
+        let mut batch = HostBatch::empty(windows, self.shape, columns, self.scaler);
         batch
             .places()
             .into_par_iter()
@@ -330,61 +288,11 @@ impl Source<'_> {
     }
 }
 
-impl HostBatch {
-    /// Where each window goes.
-    fn places(&mut self) -> Vec<Place<'_>> {
-        let (input, horizon) = (self.shape.input_size, self.shape.horizon);
-        let [hist, futr, stat] = self.columns;
-        let mut insample_y = pieces(&mut self.insample_y, input);
-        let mut insample_mask = pieces(&mut self.insample_mask, input);
-        let mut hist_exog = pieces(&mut self.hist_exog, input * hist);
-        let mut futr_exog = pieces(&mut self.futr_exog, (input + horizon) * futr);
-        let mut stat_exog = pieces(&mut self.stat_exog, stat);
-        let mut target = pieces(&mut self.target, horizon);
-        let mut target_mask = pieces(&mut self.target_mask, horizon);
-        let place = |(statistics, window): (_, &Window)| Place {
-            window: *window,
-            insample_y: insample_y(),
-            insample_mask: insample_mask(),
-            hist_exog: hist_exog(),
-            futr_exog: futr_exog(),
-            stat_exog: stat_exog(),
-            target: target(),
-            target_mask: target_mask(),
-            statistics,
-        };
-        self.statistics.iter_mut().zip(&self.windows).map(place).collect()
-    }
-}
-
-/// Where one window of a batch goes.
-struct Place<'a> {
-    window: Window,
-    insample_y: &'a mut [f32],
-    insample_mask: &'a mut [f32],
-    hist_exog: &'a mut [f32],
-    futr_exog: &'a mut [f32],
-    stat_exog: &'a mut [f32],
-    target: &'a mut [f32],
-    target_mask: &'a mut [f32],
-    statistics: &'a mut WindowStatistics,
-}
-
 /// Buffers that a thread uses again for each window.
 #[derive(Default)]
 struct Scratch {
     values: Vec<f64>,
     observed: Vec<f64>,
-}
-
-/// Cuts pieces of `length` off the front of `values`, also where that is 0.
-fn pieces<'a>(values: &'a mut [f32], length: usize) -> impl FnMut() -> &'a mut [f32] {
-    let mut rest = values;
-    move || {
-        let (piece, remaining) = std::mem::take(&mut rest).split_at_mut(length);
-        rest = remaining;
-        piece
-    }
 }
 
 #[cfg(test)]
