@@ -1,4 +1,5 @@
-//! Reading: a csv file of 100,000 rows into a panel, long (10 series) and wide (7 columns).
+//! Reading: a csv file of 100,000 rows into a panel, long (10 series) and wide (7 columns, with 4 decimals and with as
+//! many digits as single precision has when it is written as double).
 
 use std::fmt::Write;
 use std::path::Path;
@@ -29,14 +30,19 @@ fn long(n_series: usize) -> String {
 }
 
 /// One column per series.
-fn wide(n_series: usize) -> String {
+fn wide(n_series: usize, all_digits: bool) -> String {
     let mut stream = Stream::new(1, Purpose::Synthetic, &[1]);
     let heads: Vec<String> = (0..n_series).map(|s| format!("series-{s}")).collect();
     let mut text = format!("date,{}\n", heads.join(","));
     for t in 0..ROWS {
         text.push_str(&Clock::Local.format(t as i64 * QUARTER));
         for _ in 0..n_series {
-            write!(text, ",{:.4}", 20.0 + stream.normal()).expect("a string takes all text");
+            let value = 20.0 + stream.normal();
+            let written = match all_digits {
+                true => write!(text, ",{}", f64::from(value as f32)),
+                false => write!(text, ",{value:.4}"),
+            };
+            written.expect("a string takes all text");
         }
         text.push('\n');
     }
@@ -56,7 +62,8 @@ fn read(c: &mut Criterion, name: &str, folder: &Path, text: &str, targets: Optio
 fn benches(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("there is room for a temporary folder");
     read(c, "long", folder.path(), &long(10), None);
-    read(c, "wide", folder.path(), &wide(7), Some(Targets::All));
+    read(c, "wide", folder.path(), &wide(7, false), Some(Targets::All));
+    read(c, "wide-all-digits", folder.path(), &wide(7, true), Some(Targets::All));
 }
 
 criterion_group!(reading, benches);

@@ -234,7 +234,7 @@ WARM_MANY = Row(
 
 
 def cold_us(c):
-    model, ahead = c.file("ahead.safetensors"), c.file("cold.csv")
+    model, ahead = c.file("ahead.safetensors"), c.file("cold-ours.csv")
     return c.nhits("predict", "-m", model, "--data", c.data("cold"), "-o", ahead)
 
 

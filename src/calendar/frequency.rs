@@ -166,6 +166,16 @@ impl Frequency {
         within(self.grid_day(number)?.checked_mul(DAY)?.checked_add(time)?)
     }
 
+    /// The length of a step where all steps have the same: in microseconds, or in what integers count. `None` for steps
+    /// of the calendar.
+    pub(crate) fn fixed_step(self) -> Option<i64> {
+        match self.0 {
+            Step::Integer(n) => Some(i64::from(n.get())),
+            Step::Fixed(step) => Some(step),
+            _ => None,
+        }
+    }
+
     /// How many steps lead from `from` to `to`: the `k` with `advance(from, k) == Some(to)`, if there is one.
     pub fn steps_between(self, from: i64, to: i64) -> Option<i64> {
         if from == to {

@@ -132,7 +132,7 @@ impl Run {
             plan.epochs,
             plan.steps_per_epoch,
             plan.passes,
-            plan.expected_mb,
+            plan.expected.total(),
             self.job.threads,
             match naive {
                 Some(mae) => format!("\nbaseline  repeating the last value has mae {mae:.5} on the validation windows"),
@@ -272,7 +272,8 @@ impl TrainArgs {
                 &json!({"dry_run": true, "n_series": run.job.panel.n_series(),
                     "series": run.series.counts(), "n_windows": plan.train_windows,
                     "n_parameters": plan.n_parameters, "steps": plan.total_steps, "epochs": plan.epochs,
-                    "expected_mb": plan.expected_mb, "backend": taken.backend, "device": taken.device.to_string()}),
+                    "expected_mb": plan.expected.total(),
+                    "memory": plan.expected, "backend": taken.backend, "device": taken.device.to_string()}),
             );
         }
         if self.find_lr {

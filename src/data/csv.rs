@@ -300,6 +300,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_a_delimiter_is_known_again_only_where_it_is_quoted() {
+        let text = "id,y\n\"a,b\",1\na,b,2\n\"a,b\",3\n\"a\"\"\",4\na\",5\n\"\"\"a\",6\n\"a\nb\",7\na\nb,8\n";
+        let columns = read(text, &[(0, As::Key), (1, As::Number)]);
+        let Cells::Keys { codes, names } = &columns.cells[0] else { panic!() };
+        let found: Vec<&str> = codes.iter().map(|code| names[*code as usize].as_str()).collect();
+        assert_eq!(found, ["a,b", "a,b", "a\"", "a\"", "\"a", "a\nb", "b"]);
+        assert_eq!(numbers(&columns, 1), [1., 3., 4., 5., 6., 7., 8.]);
+        let shown: Vec<String> = columns.problems.list.iter().map(|p| p.to_string()).collect();
+        assert_eq!(shown.len(), 2, "{shown:?}");
+        assert_eq!(shown[0], "line 3: the row has 3 fields, the header has 2");
+        assert_eq!(shown[1], "line 10: the row has 1 fields, the header has 2");
+    }
+
+    #[test]
     fn ragged_rows_and_bad_fields_are_reported_with_line_column_and_text() {
         let text = "ds,y\n2020-01-01,1\n2020-01-02\n2020-01-03,x,9\nnever,4\n,5\n2020-01-06,x\n17,7\n";
         let columns = read(text, &[(0, As::Time), (1, As::Number)]);

@@ -57,7 +57,8 @@ fn arena<T: Copy + Sync>(hash: &mut Sha256, values: &[T], bytes: impl Fn(T) -> [
     let chunks: Vec<_> = values
         .par_chunks(CHUNK)
         .map(|chunk| {
-            let raw: Vec<u8> = chunk.iter().flat_map(|v| bytes(*v)).collect();
+            let mut raw = vec![0; 8 * chunk.len()];
+            raw.chunks_exact_mut(8).zip(chunk).for_each(|(raw, v)| raw.copy_from_slice(&bytes(*v)));
             Sha256::digest(&raw)
         })
         .collect();

@@ -78,15 +78,26 @@ impl Frame {
         let mut unsorted = 0u64;
         let mut first_unsorted = None;
         let mut last: Vec<Option<i64>> = vec![None; self.ids.len()];
-        for (row, &t) in time.iter().enumerate() {
+        // Run by run: rows of one group mostly lie together.
+        let mut row = 0;
+        while row < n {
             let g = group(row);
-            counts[g] += 1;
+            let end = codes.map_or(n, |c| row + c[row..].iter().take_while(|code| **code == c[row]).count());
+            counts[g] += end - row;
             grouped &= row == 0 || group(row - 1) <= g;
-            if last[g].is_some_and(|before| t < before) {
-                unsorted += 1;
-                first_unsorted.get_or_insert((row, g));
+            let times = &time[row..end];
+            if last[g].is_some_and(|before| times[0] < before) || !times.is_sorted() {
+                let mut before = last[g];
+                for (i, &t) in times.iter().enumerate() {
+                    if before.is_some_and(|before| t < before) {
+                        unsorted += 1;
+                        first_unsorted.get_or_insert((row + i, g));
+                    }
+                    before = Some(t);
+                }
             }
-            last[g] = Some(t);
+            last[g] = times.last().copied();
+            row = end;
         }
         self.offsets = std::iter::once(0)
             .chain(counts.iter().scan(0, |sum, n| {
@@ -191,6 +202,20 @@ impl Frame {
         self.offsets.iter_mut().for_each(|o| *o = before[*o]);
     }
 
+    /// The runs of equal times in a group: the group, the first row of each and its length.
+    fn equal_times(&self, group: usize) -> Vec<(usize, usize, usize)> {
+        let (first, times) = (self.offsets[group], self.times(group));
+        // One pass without a branch for each row, and the search only where there is something to find.
+        if !times.windows(2).fold(false, |any, w| any | (w[0] == w[1])) {
+            return Vec::new();
+        }
+        let runs = times.chunk_by(|a, b| a == b).scan(first, |row, run| {
+            *row += run.len();
+            Some((group, *row - run.len(), run.len()))
+        });
+        runs.filter(|(_, _, n)| *n > 1).collect()
+    }
+
     /// Applies the policy for rows with the same series and time.
     pub(super) fn resolve_duplicates(
         &mut self,
@@ -198,22 +223,9 @@ impl Frame {
         notices: &mut Vec<String>,
         problems: &mut Problems,
     ) {
-        // Runs of equal times: first row and length.
-        let mut runs: Vec<(usize, usize, usize)> = Vec::new();
-        for g in 0..self.ids.len() {
-            let mut row = self.offsets[g];
-            let end = self.offsets[g + 1];
-            while row + 1 < end {
-                let t = self.time[row];
-                if self.time[row + 1] != t {
-                    row += 1;
-                    continue;
-                }
-                let n = self.time[row..end].iter().take_while(|x| **x == t).count();
-                runs.push((g, row, n));
-                row += n;
-            }
-        }
+        // Runs of equal times: group, first row and length.
+        let runs: Vec<(usize, usize, usize)> =
+            (0..self.ids.len()).into_par_iter().flat_map_iter(|g| self.equal_times(g)).collect();
         if runs.is_empty() {
             return;
         }

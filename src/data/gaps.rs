@@ -1,5 +1,7 @@
 //! Holes in a calendar: which frequency the rows follow, which rows are absent, and what the policy makes of them.
 
+use rayon::prelude::*;
+
 use crate::calendar::{Frequency, infer};
 use crate::error::InvalidSetting;
 
@@ -47,6 +49,13 @@ pub(super) fn frequency(frame: &Frame, set: Option<Frequency>, place: &Place) ->
 pub(super) fn holes(frame: &Frame, group: usize, freq: Frequency) -> Vec<Hole> {
     let first = frame.offsets[group];
     let mut found = Vec::new();
+    // Most data has steps of one length and no hole: one pass that the compiler can vectorise says so.
+    if let Some(step) = freq.fixed_step()
+        && frame.times(group).windows(2).fold(true, |all, w| all & (w[1].wrapping_sub(w[0]) == step))
+        && frame.times(group).is_sorted()
+    {
+        return found;
+    }
     for (i, pair) in frame.times(group).windows(2).enumerate() {
         if freq.advance(pair[0], 1) == Some(pair[1]) || pair[0] == pair[1] {
             continue;
@@ -74,11 +83,12 @@ pub(super) fn resolve(
     let mut trading = 0;
     let mut session_holes = 0;
     let mut to_fill: Vec<(usize, Vec<Hole>)> = Vec::new();
-    for g in 0..frame.ids.len() {
-        let holes = holes(frame, g, freq);
-        if holes.is_empty() {
-            continue;
-        }
+    let with_holes: Vec<(usize, Vec<Hole>)> = (0..frame.ids.len())
+        .into_par_iter()
+        .map(|g| (g, holes(frame, g, freq)))
+        .filter(|(_, holes)| !holes.is_empty())
+        .collect();
+    for (g, holes) in with_holes {
         if policy == Gaps::Auto
             && let Some(absent) = trading::absent_rows(frame.times(g), frame.offsets[g], &holes, freq, frame.clock)
         {

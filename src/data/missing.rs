@@ -78,6 +78,20 @@ pub(super) fn into_panel(
         y = std::mem::take(&mut frame.columns[0]);
         time = std::mem::take(&mut frame.time);
         offsets = std::mem::take(&mut frame.offsets);
+    } else if clean {
+        // Every series has the rows of its group: one copy, shared by all threads.
+        let n = frame.n_rows();
+        let mut values = Vec::new();
+        std::mem::swap(&mut values, &mut frame.columns);
+        exog = values.split_off(n_targets).iter().map(|column| repeated(column, n_targets)).collect();
+        time = repeated(&frame.time, n_targets);
+        let mut joined = vec![0.0; n * n_targets];
+        // A column is given back as soon as it is copied: a wide file would not fit twice.
+        joined.par_chunks_mut(n.max(1)).zip(values).for_each(|(to, column)| to.copy_from_slice(&column));
+        y = joined;
+        offsets = std::iter::once(0)
+            .chain((0..n_targets).flat_map(|t| frame.offsets[1..].iter().map(move |end| t * n + end)))
+            .collect();
     } else {
         let mut all = Done::default();
         let rows = frame.n_rows() * n_targets;
@@ -85,19 +99,12 @@ pub(super) fn into_panel(
         let mut e: Vec<Vec<f64>> = vec![Vec::with_capacity(rows); frame.columns.len() - n_targets];
         let mut o = vec![0];
         for (&(g, target), id) in series.iter().zip(&ids) {
-            if clean {
-                let rows = frame.offsets[g]..frame.offsets[g + 1];
-                t.extend_from_slice(&frame.time[rows.clone()]);
-                v.extend_from_slice(&frame.columns[target][rows.clone()]);
-                e.iter_mut().zip(&frame.columns[n_targets..]).for_each(|(e, c)| e.extend_from_slice(&c[rows.clone()]));
-            } else {
-                // Covariates of a wide file are told once, with its first series.
-                report(&frame, g, target, id, target == 0, (policy, unusable), problems);
-                let mut done = Done::default();
-                add_series(&frame, g, target, policy, &mut t, &mut v, &mut e, &mut done);
-                all.add(&done);
-                by_series.push(done);
-            }
+            // Covariates of a wide file are told once, with its first series.
+            report(&frame, g, target, id, target == 0, (policy, unusable), problems);
+            let mut done = Done::default();
+            add_series(&frame, g, target, policy, &mut t, &mut v, &mut e, &mut done);
+            all.add(&done);
+            by_series.push(done);
             o.push(v.len());
         }
         all.tell(policy, notices);
@@ -108,6 +115,13 @@ pub(super) fn into_panel(
     panel.hist_exog = columns.by_ref().take(n_hist).collect();
     panel.futr_exog = columns.collect();
     (panel, by_series)
+}
+
+/// So many copies of a column, one after the other.
+fn repeated<T: Copy + Default + Send + Sync>(column: &[T], times: usize) -> Vec<T> {
+    let mut out = vec![T::default(); column.len() * times];
+    out.par_chunks_mut(column.len().max(1)).for_each(|to| to.copy_from_slice(column));
+    out
 }
 
 /// Lists the runs of missing values of a series.

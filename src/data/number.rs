@@ -28,59 +28,108 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
+/// The digits of a decimal without exponent: what they come to as a whole number, how many there are, and how many of
+/// them stand behind the point.
+#[derive(Clone, Copy)]
+struct Digits {
+    mantissa: u64,
+    count: usize,
+    decimals: usize,
+}
+
+impl Digits {
+    /// The digits that `text` begins with, and how long that is. More than 19 of them may not fit the mantissa.
+    #[inline(always)]
+    fn read(text: &[u8]) -> (Self, usize) {
+        let (mut mantissa, mut at, mut point) = (0u64, 0, usize::MAX);
+        while at < text.len() {
+            let digit = text[at].wrapping_sub(b'0');
+            if digit <= 9 {
+                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
+            } else if text[at] == b'.' && point == usize::MAX {
+                point = at;
+            } else {
+                break;
+            }
+            at += 1;
+        }
+        let (count, decimals) = match point {
+            usize::MAX => (at, 0),
+            point => (at - 1, at - point - 1),
+        };
+        (Self { mantissa, count, decimals }, at)
+    }
+
+    /// The nearest double; `None` where there is no digit, and where there are too many.
+    #[inline(always)]
+    fn value(self) -> Option<f64> {
+        if !(1..=19).contains(&self.count) {
+            None
+        } else if self.mantissa <= 1 << f64::MANTISSA_DIGITS {
+            // Whole number and power of ten are doubles themselves, so one division rounds once (Clinger 1990).
+            Some(self.mantissa as f64 / POWERS[self.decimals])
+        } else {
+            Some(self.quotient())
+        }
+    }
+
+    /// The nearest double of a whole number of more than 53 bits over its power of ten.
+    ///
+    /// Both are shifted up to 64 bits, so that their integer quotient has at least 63; its lowest bit says whether there
+    /// is a rest, and the conversion to a double rounds once.
+    #[inline(never)]
+    fn quotient(self) -> f64 {
+        let divisor = 10u64.pow(self.decimals as u32);
+        let (up, down) = (self.mantissa.leading_zeros(), divisor.leading_zeros());
+        let (dividend, divisor) = (u128::from(self.mantissa << up) << 63, u128::from(divisor << down));
+        let quotient = dividend / divisor;
+        let rest = dividend - quotient * divisor;
+        let bits = quotient as u64 | u64::from(rest != 0);
+        // A power of two within the range of normal numbers: nothing is rounded here.
+        bits as f64 * f64::from_bits((1023 + u64::from(down) - u64::from(up) - 63) << (f64::MANTISSA_DIGITS - 1))
+    }
+}
+
 /// Reads a number: NaN for a missing one, [`unreadable`] for what is none.
 ///
-/// Short plain decimals are read here: up to 15 digits and 22 decimals give the nearest double by one exact division
-/// (Clinger 1990); everything else goes through the standard library, which is exact too.
+/// Plain decimals of up to 19 digits are read here; everything else goes through the standard library, which is exact
+/// too.
 #[inline]
 pub(super) fn parse_number(field: &[u8]) -> f64 {
-    if field.len() > 17 {
-        return parse_long(field);
-    }
-    let (negative, digits) = match field {
+    let (negative, text) = match field {
         [b'-', rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let mut mantissa = 0u64;
-    let mut i = 0;
-    while i < digits.len() {
-        let d = digits[i].wrapping_sub(b'0');
-        if d > 9 {
-            break;
-        }
-        mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(d));
-        i += 1;
-    }
-    let mut count = i;
-    let mut decimals = 0;
-    if i < digits.len() && digits[i] == b'.' {
-        let start = i + 1;
-        i = start;
-        while i < digits.len() {
-            let d = digits[i].wrapping_sub(b'0');
-            if d > 9 {
-                break;
+    let (digits, length) = Digits::read(text);
+    match digits.value() {
+        Some(value) if length == text.len() => {
+            if negative {
+                -value
+            } else {
+                value
             }
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(d));
-            i += 1;
         }
-        decimals = i - start;
-        count += decimals;
-    }
-    if i == digits.len() && (1..=15).contains(&count) {
-        let value = mantissa as f64 / POWERS[decimals];
-        return if negative { -value } else { value };
-    }
-    parse_unusual(field)
-}
-
-/// Numbers with more digits than the quick way can take.
-#[inline(never)]
-fn parse_long(field: &[u8]) -> f64 {
-    match std::str::from_utf8(field).map(str::parse) {
-        Ok(Ok(value)) if f64::is_finite(value) => value,
         _ => parse_unusual(field),
     }
+}
+
+/// The number that `text` begins with and the length of its field, if that is a plain decimal before a delimiter or a
+/// line end: what [`parse_number`] would make of that field.
+#[inline]
+pub(super) fn plain_number(text: &[u8], delimiter: u8) -> Option<(f64, usize)> {
+    // The field and what ends it lie in these bytes, so that nothing below needs to ask where the text ends.
+    let text: &[u8; 24] = text.first_chunk()?;
+    let negative = text[0] == b'-';
+    let first = usize::from(negative);
+    let (digits, length) = Digits::read(&text[first..]);
+    let value = digits.value()?;
+    let end = first + length;
+    let length = match *text.get(end)? {
+        b if b == delimiter || b == b'\n' => end,
+        b'\r' if text.get(end + 1) == Some(&b'\n') => end + 1,
+        _ => return None,
+    };
+    Some((if negative { -value } else { value }, length))
 }
 
 #[inline(never)]
@@ -205,6 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn plain_numbers_end_at_a_delimiter_or_a_line_end() {
+        let padded = |text: &str| plain_number(format!("{text:x<30}").as_bytes(), b',');
+        assert_eq!(padded("157.8002,"), Some((157.8002, 8)));
+        assert_eq!(padded("-7\n"), Some((-7.0, 2)));
+        assert_eq!(padded("-.5,"), Some((-0.5, 3)));
+        assert_eq!(padded("7\r\n"), Some((7.0, 2)), "its field has the first half of the line end");
+        assert_eq!(padded("1234567890.123456,"), Some((1234567890.123456, 17)));
+        assert_eq!(padded("9007199254740993,"), Some((9007199254740992.0, 16)), "a tie goes to the even one");
+        for text in
+            [",", "-,", ".,", "1.2.3,", "7;", "7\r,", " 7,", "1e3,", "12345678901234567890,", "0.12345678901234567891,"]
+        {
+            assert_eq!(padded(text), None, "{text}");
+        }
+        assert_eq!(plain_number(b"7,8", b','), None, "the end of the text is left to the usual way");
+    }
+
+    #[test]
     fn a_decimal_comma_is_explained() {
         assert!(number_message(b"3,25").contains("`3.25`"));
         assert!(has_decimal_comma(b"3,25") && !has_decimal_comma(b"3,2,5") && !has_decimal_comma(b"3.25"));
@@ -231,6 +297,27 @@ mod tests {
             for text in [format!("{x}"), format!("{:.*}", n, x % 1e6), format!("{x:e}")] {
                 let expected: f64 = text.parse().unwrap();
                 prop_assert_eq!(parse_number(text.as_bytes()).to_bits(), expected.to_bits(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn decimals_of_many_digits_are_the_nearest_double(digits in any::<u64>(), less in 0u32..20, decimals in 0usize..20) {
+            let digits = (digits / 10u64.pow(less)).to_string();
+            let padded = format!("{digits:0>width$}", width = decimals + 1);
+            let (whole, decimals) = padded.split_at(padded.len() - decimals);
+            let text = format!("{whole}.{decimals}");
+            let expected: f64 = text.parse().unwrap();
+            prop_assert_eq!(parse_number(text.as_bytes()).to_bits(), expected.to_bits(), "{}", text);
+        }
+
+        #[test]
+        fn plain_numbers_are_read_as_their_field_alone_would_be(field in "[-0-9.+e ]{0,20}", tail in "[,\n;\r\"x]?[0-9,]{0,20}") {
+            let text = field + &tail;
+            // A field that is followed by half a line end is what the scan hands over with it.
+            let alone = &text[..text.find([',', '\n']).unwrap_or(text.len())];
+            if let Some((value, length)) = plain_number(text.as_bytes(), b',') {
+                prop_assert_eq!(length, alone.len());
+                prop_assert_eq!(value.to_bits(), parse_number(alone.as_bytes()).to_bits(), "{}", alone);
             }
         }
 

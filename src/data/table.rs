@@ -346,9 +346,26 @@ pub(super) struct Keys {
     pub names: Vec<String>,
     index: HashMap<Box<[u8]>, u32>,
     last: u32,
+    last_is_plain: bool,
 }
 
 impl Keys {
+    /// The name that was asked for last, if a field that begins with it is not quoted and does not end inside it.
+    #[inline]
+    pub(super) fn last_name(&self) -> Option<&[u8]> {
+        self.last_is_plain.then(|| self.names.get(self.last as usize).map(String::as_bytes)).flatten()
+    }
+
+    /// Adds the code of `name` if it is the name that was asked for last; `false` where it is another.
+    #[inline]
+    pub(super) fn again(&mut self, name: &[u8]) -> bool {
+        let same = self.last_name() == Some(name);
+        if same {
+            self.codes.push(self.last);
+        }
+        same
+    }
+
     /// The code of `name`, a new one if it was not seen before.
     #[inline]
     pub(super) fn code(&mut self, name: &[u8]) -> u32 {
@@ -365,6 +382,7 @@ impl Keys {
                 code
             }
         };
+        self.last_is_plain = !name.is_empty() && !name.iter().any(|b| matches!(b, b'"' | b'\n' | b',' | b';' | b'\t'));
         self.last
     }
 }

@@ -15,6 +15,7 @@ use super::checkpoint::{Checkpoint, CheckpointError, RunIdentity, RunState, Sect
 use super::config::TrainConfig;
 use super::devices::{Manner, threads_and_parts};
 use super::error::TrainError;
+use super::expected::ExpectedMemory;
 use super::feed::Feed;
 use super::host_steps::HostSteps;
 use super::memory::{Memory, SharedOptimizer};
@@ -110,8 +111,8 @@ pub struct Plan {
     pub total_steps: usize,
     /// How many times each training window is seen, on average.
     pub passes: f64,
-    /// Memory that the run will take, in MB, roughly.
-    pub expected_mb: f64,
+    /// Memory that the run will take.
+    pub expected: ExpectedMemory,
     /// What the user should know.
     pub notices: Vec<String>,
     pub(super) index: Arc<WindowIndex>,
@@ -278,27 +279,18 @@ impl TrainJob {
         let by_epochs = self.config.epochs.saturating_mul(steps_per_epoch);
         let total_steps = self.config.max_steps.map_or(by_epochs, |most| most.min(by_epochs));
         let epochs = total_steps.div_ceil(steps_per_epoch);
-        let n_parameters = self.trained_network().n_parameters();
-        let widths: usize =
-            self.network.mlp_units.iter().map(|[a, b]| a + b).sum::<usize>() + 3 * (shape.input_size + shape.horizon);
-        let blocks = self.network.n_blocks.iter().sum::<usize>();
-        // Numbers, not counts: with settings that no machine could run their product is beyond any count. The factors
-        // were fitted to the peaks of 13 runs on two threads (docs/benchmarks.md): the weights are held about six times
-        // (they, a gradient per share, two moments, the best ones), the panel while it is read as text as well.
-        let columns = 2 + self.panel.hist_exog.len() + self.panel.futr_exog.len();
-        let panel = 8.0 * (columns * self.panel.n_rows()) as f64;
-        let weights = 4.0 * n_parameters as f64;
-        let activations = 4.0 * batch_size.min(index.len()) as f64 * (blocks * widths) as f64;
-        let expected_mb = 81.0 + (6.1 * panel + 5.9 * weights + 1.36 * activations) / 1e6;
+        let network = self.trained_network();
+        let (batch, val_batch) = (batch_size.min(index.len()), self.val_batch_size().min(val_index.len()));
+        let expected = ExpectedMemory::of(&network, &self.panel, &self.config, batch, val_batch);
         Ok(Plan {
             train_windows: index.len(),
             val_windows: val_index.len(),
-            n_parameters,
+            n_parameters: network.n_parameters(),
             epochs,
             steps_per_epoch,
             total_steps,
             passes: (total_steps * accumulate) as f64 * batch_size.min(index.len()) as f64 / index.len() as f64,
-            expected_mb,
+            expected,
             notices,
             index: Arc::new(index),
             val_index: Arc::new(val_index),
@@ -306,6 +298,12 @@ impl TrainJob {
             scalers: Arc::new(scalers),
             target: Arc::new(target),
         })
+    }
+
+    /// Windows that are validated at once.
+    fn val_batch_size(&self) -> usize {
+        let values = self.network.input_size + self.network.horizon * self.network.outputs;
+        (VALIDATION_VALUES / values.max(1)).clamp(1, 4096)
     }
 
     /// What gathers the windows of an index of this job.
@@ -407,9 +405,7 @@ impl TrainJob {
         let seed = self.config.seed;
         let train =
             WindowLoader::<B>::new(plan.index.clone(), batcher(&plan.index)?, plan.sampling, seed, device.clone())?;
-        let values_per_window = self.network.input_size + self.network.horizon * self.network.outputs;
-        let validation =
-            Sampling::FullPass { batch_size: (VALIDATION_VALUES / values_per_window).clamp(1, 4096), shuffled: false };
+        let validation = Sampling::FullPass { batch_size: self.val_batch_size(), shuffled: false };
         let valid = WindowLoader::<B::InnerBackend>::new(
             plan.val_index.clone(),
             batcher(&plan.val_index)?,

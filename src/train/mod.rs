@@ -23,6 +23,7 @@
 //! | `host_steps`, `rule_on_slices` | one step on slices |
 //! | `optimizer`, `memory`, `schedule`, `clip` | update rules, their moments, learning rates, clipping by the global norm |
 //! | `finder`, `lr_picture` | the search for a learning rate, and its curve drawn |
+//! | `expected` | the memory that a run will take |
 //! | `feed` | the window loader as burn wants it |
 //! | `saved` | [`Provenance`] and the bundle of a run |
 //! | `series_use` | what training makes of each series: used, padded, skipped, and why |
@@ -39,6 +40,7 @@ mod devices;
 mod diagnosis;
 mod engine;
 mod error;
+mod expected;
 mod feed;
 mod finder;
 mod host_steps;
@@ -76,6 +78,7 @@ pub use determinism::Determinism;
 pub use devices::Manner;
 pub use diagnosis::{Check, Facts, diagnose};
 pub use error::TrainError;
+pub use expected::ExpectedMemory;
 pub use finder::{FindLr, FoundLr, LrBasis, LrPoint};
 pub use job::{Plan, TrainJob, Trained, Watch, WindowChoice};
 pub use optimizer::{Optimizer, OptimizerKind, Rule, RuleState};

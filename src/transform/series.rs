@@ -1,5 +1,6 @@
 //! `SeriesScaler`: one shift and one scale per series, `z = (x - shift) / scale`.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::statistics::{mean_std, median, min_max, quantile};
@@ -28,20 +29,19 @@ impl SeriesScaler {
 
     /// Fits `kind` on each of `series`. Pass the train rows only: whatever is passed here, the model knows.
     pub fn fit<'a>(kind: ScalerKind, series: impl Iterator<Item = &'a [f64]>) -> Self {
-        let mut fitted = Self { kind, shift: Vec::new(), scale: Vec::new() };
-        let mut observed = Vec::new();
-        for values in series {
+        let series: Vec<&[f64]> = series.collect();
+        let fit = |observed: &mut Vec<f64>, values: &&[f64]| {
             observed.clear();
             if kind != ScalerKind::None {
                 observed.extend(values.iter().copied().filter(|v| v.is_finite()));
             }
-            let (shift, scale) = statistics(kind, &mut observed).unwrap_or((0.0, 1.0));
+            let (shift, scale) = statistics(kind, observed).unwrap_or((0.0, 1.0));
             // Sums of values near the end of the range of f64 overflow; such a series is better left as it is.
             let usable = shift.is_finite() && scale.is_finite();
-            fitted.shift.push(if usable { shift } else { 0.0 });
-            fitted.scale.push(if usable && scale > 0.0 { scale } else { 1.0 });
-        }
-        fitted
+            (if usable { shift } else { 0.0 }, if usable && scale > 0.0 { scale } else { 1.0 })
+        };
+        let (shift, scale) = series.par_iter().map_init(Vec::new, fit).unzip();
+        Self { kind, shift, scale }
     }
 
     /// Number of series it was fitted on.

@@ -102,6 +102,11 @@ impl WindowIndex {
         let Some((first, last)) = rules.origins(start, y.len()) else { return };
         let (input, horizon) = (self.shape.input_size, self.shape.horizon);
         let (inputs, targets) = (rules.needed_inputs(), rules.needed_targets());
+        // Where nothing is missing, the first window has the fewest inputs and the last one the fewest targets.
+        let enough = input.min(first) >= inputs && horizon.min(y.len() - last) >= targets;
+        if enough && y[first.saturating_sub(input)..].iter().fold(true, |all, v| all & observed(*v)) {
+            return self.push_run(s, first, (last - first) / self.stride + 1);
+        }
         let mut behind = Count::new(first.saturating_sub(input));
         let mut ahead = Count::new(first);
         let mut run: Option<(usize, usize)> = None;

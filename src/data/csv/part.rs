@@ -3,7 +3,9 @@
 use crate::calendar::{CalendarError, Clock};
 
 use super::super::Severity;
-use super::super::number::{is_missing_mark, is_unreadable, number_message, parse_number, parse_time, shown};
+use super::super::number::{
+    is_missing_mark, is_unreadable, number_message, parse_number, parse_time, plain_number, shown,
+};
 use super::super::problems::{Problem, ProblemKind, Problems};
 use super::super::table::{As, Cells, Head, Keys, NO_NAME, join_clock, settled};
 use super::scan::Sink;
@@ -97,8 +99,7 @@ pub(super) struct Times {
 impl Times {
     /// `2016-07-01 00:15:00` where the date is that of the row before and the clock is settled.
     #[inline]
-    fn same_day(&self, field: &[u8]) -> Option<i64> {
-        let field: &[u8; 19] = field.try_into().ok()?;
+    fn same_day(&self, field: &[u8; 19]) -> Option<i64> {
         if self.clock != Some(Clock::Local) || field[..10] != self.date || !matches!(field[10], b' ' | b'T') {
             return None;
         }
@@ -116,7 +117,7 @@ impl Times {
 
     #[inline]
     fn push(&mut self, field: &[u8]) -> Result<(), String> {
-        if let Some(t) = self.same_day(field) {
+        if let Some(t) = field.try_into().ok().and_then(|field| self.same_day(field)) {
             self.values.push(t);
             return Ok(());
         }
@@ -172,6 +173,13 @@ impl<'a> Part<'a> {
     }
 
     #[cold]
+    fn report(&mut self) {
+        for problem in self.pending.drain(..) {
+            self.problems.push_with(problem.kind, Severity::Error, || problem);
+        }
+    }
+
+    #[cold]
     fn bad_time(&mut self, index: usize, field: &[u8], error: String) {
         self.row_usable = false;
         let message = match is_missing_mark(field.trim_ascii()) {
@@ -222,6 +230,32 @@ impl Sink for Part<'_> {
     }
 
     #[inline]
+    fn plain_field(&mut self, index: usize, text: &[u8], delimiter: u8) -> Option<usize> {
+        let Some(Some((slot, _))) = self.plan.get(index) else { return None };
+        match &mut self.cells[*slot] {
+            Partial::Numbers(values) => {
+                let (value, length) = plain_number(text, delimiter)?;
+                values.push(value);
+                Some(length)
+            }
+            Partial::Times(times) => {
+                let (stamp, rest) = text.split_first_chunk()?;
+                if !matches!(rest.first(), Some(b) if *b == delimiter || *b == b'\n') {
+                    return None;
+                }
+                times.values.push(times.same_day(stamp)?);
+                Some(stamp.len())
+            }
+            Partial::Keys(keys) => {
+                let length = keys.last_name()?.len();
+                let (name, rest) = text.split_at_checked(length)?;
+                let ends = matches!(rest.first(), Some(b) if *b == delimiter || *b == b'\n');
+                (ends && keys.again(name)).then_some(length)
+            }
+        }
+    }
+
+    #[inline]
     fn row_end(&mut self, fields: usize) -> bool {
         if fields != self.plan.len() {
             self.pending.clear();
@@ -231,8 +265,8 @@ impl Sink for Part<'_> {
             problem.line = Some(self.line);
             self.pending.push(problem);
         }
-        for problem in self.pending.drain(..) {
-            self.problems.push_with(problem.kind, Severity::Error, || problem);
+        if !self.pending.is_empty() {
+            self.report();
         }
         if !self.row_usable {
             self.row_usable = true;
