@@ -9,7 +9,7 @@ use rayon::ThreadPool;
 use super::super::PoolingMode;
 use super::super::dropout::scale_of_kept;
 use super::fold::unfold;
-use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take};
+use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take, window_parts};
 use super::input::unpool;
 use super::layout::{BlockPlan, HostNetwork};
 use super::units::{column_sums, slopes};
@@ -113,7 +113,7 @@ fn values(
     let (mut residual, mut knots, mut pooled) = (&mut back.residual[..], &mut back.knots[..], &mut back.pooled[..]);
     let mut first = 0;
     let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for rows in row_parts(n, pool.current_num_threads()) {
+    for rows in window_parts(n, pool.current_num_threads()) {
         let buffers = Rows {
             residual: take(&mut residual, rows * config.input_size),
             layers: (layers.iter_mut().zip(&widths).enumerate())

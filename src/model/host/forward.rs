@@ -81,6 +81,16 @@ pub(super) fn fit<T: Clone + Default>(buffer: &mut Vec<T>, n: usize) {
     }
 }
 
+/// Windows that go through a network together: their values stay in the second level of cache from layer to layer, and a
+/// thread that has done with its part takes the next.
+const WINDOWS_TOGETHER: usize = 128;
+
+/// The windows of a batch in parts for `threads` threads.
+pub(super) fn window_parts(n: usize, threads: usize) -> Vec<usize> {
+    let rounds = n.div_ceil(WINDOWS_TOGETHER * threads.max(1));
+    row_parts(n, rounds * threads)
+}
+
 /// Rows of `n` in at most `parts` parts of 16 or more, so that no product depends on the parts (see [`product`]).
 pub(super) fn row_parts(n: usize, parts: usize) -> Vec<usize> {
     let parts = parts.min(n / 16).max(1);
@@ -168,8 +178,8 @@ impl Pass {
         fit(&mut self.knots, n * most(&|b| b.shape.knots) * config.outputs);
     }
 
-    /// The buffers in `parts` parts, with the number of windows of each.
-    fn rows(&mut self, network: &HostNetwork, parts: usize) -> Vec<(usize, Rows<'_>)> {
+    /// The buffers in parts for `threads` threads, with the number of windows of each.
+    fn rows(&mut self, network: &HostNetwork, threads: usize) -> Vec<(usize, Rows<'_>)> {
         let config = &network.config;
         let theta = network.blocks.iter().map(|b| b.shape.theta).max().unwrap_or(0);
         let knots = network.blocks.iter().map(|b| b.shape.knots).max().unwrap_or(0) * config.outputs;
@@ -187,7 +197,7 @@ impl Pass {
         let (mut residual, mut mask) = (&mut self.residual[..], &mut self.mask[..]);
         let (mut forecast, mut all_theta, mut all_knots) =
             (&mut self.forecast[..], &mut self.theta[..], &mut self.knots[..]);
-        row_parts(self.n, parts)
+        window_parts(self.n, threads)
             .into_iter()
             .map(|rows| {
                 let tapes = tapes
