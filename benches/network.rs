@@ -1,6 +1,10 @@
-//! The network alone: a forward pass of 1 and 1,000 windows, and a whole training step of 256 and 1,024.
+//! The network alone: a forward pass of 1 and 1,000 windows, and a whole training step of 256 and 1,024, with what a step
+//! asks of the allocator.
 
 mod fixture;
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::optim::Optimizer as _;
 use burn::tensor::backend::AutodiffBackend;
@@ -15,8 +19,45 @@ use nhits::window::WindowScaler;
 use nhits::workers::Workers;
 use nhits_backends::{Choice, Job, Taken, with_backend};
 
+/// The program's allocator, counting what it is asked for.
+struct Counted;
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on as it came.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those of this call.
+        unsafe { mimalloc::MiMalloc.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { mimalloc::MiMalloc.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(size as u64, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { mimalloc::MiMalloc.realloc(at, layout, size) }
+    }
+}
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted = Counted;
+
+/// Prints what `step` asks of the allocator, once its buffers have their sizes.
+fn allocations(name: &str, mut step: impl FnMut()) {
+    step();
+    let before = (CALLS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
+    step();
+    let (calls, bytes) = (CALLS.load(Ordering::Relaxed) - before.0, BYTES.load(Ordering::Relaxed) - before.1);
+    println!("{name}: {calls} allocations, {:.2} MB a step", bytes as f64 / 1e6);
+}
 
 /// On whatever backend is taken.
 struct Benches<'a>(&'a mut Criterion);
@@ -86,12 +127,12 @@ fn gradients_on_slices<B: AutodiffBackend>(c: &mut Criterion, device: &B::Device
         let towards = vec![1e-3; n * job.network.horizon * job.network.outputs];
         let key = DropoutKey { seed: 1, step: 0, first_row: 0 };
         group.throughput(Throughput::Elements(n as u64));
-        group.bench_function(BenchmarkId::new("gradients", n), |b| {
-            b.iter(|| {
-                pass.forward(&network, &weights, &batch.input(), Some(&key), &pool);
-                pass.backward(&network, &weights, &towards, &mut gradients, &pool);
-            });
-        });
+        let mut step = || {
+            pass.forward(&network, &weights, &batch.input(), Some(&key), &pool);
+            pass.backward(&network, &weights, &towards, &mut gradients, &pool);
+        };
+        allocations(&format!("train/slices/gradients/{n}"), &mut step);
+        group.bench_function(BenchmarkId::new("gradients", n), |b| b.iter(&mut step));
     }
     group.finish();
 }
@@ -131,6 +172,7 @@ fn step<B: AutodiffBackend>(c: &mut Criterion, taken: &Taken, device: &B::Device
         group.bench_function(BenchmarkId::new("gradients", n), |b| {
             b.iter_batched(input, |input| TrainStep::step(&trainee, input), BatchSize::LargeInput);
         });
+        allocations(&format!("train/{}/gradients/{n}", taken.backend), || drop(TrainStep::step(&trainee, input())));
         let mut optimizer = Optimizer::<Trainee<B>, B>::from(Rule::of(&config));
         let mut updated = Some(trainee.clone());
         group.bench_function(BenchmarkId::new("step", n), |b| {

@@ -44,8 +44,8 @@ use crate::workers::Workers;
 /// validation should come every minute or so, not every hour.
 const MOST_STEPS_PER_EPOCH: usize = 500;
 
-/// Values of a validation batch, roughly: keeps its memory below some tens of megabytes.
-const VALIDATION_VALUES: usize = 1 << 20;
+/// Values of a validation batch, roughly: with its copies on the way to the loss it takes some ten megabytes.
+const VALIDATION_VALUES: usize = 1 << 18;
 
 /// Validation windows that callbacks are shown forecasts of.
 const SAMPLES: usize = 4;

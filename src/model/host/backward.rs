@@ -8,7 +8,8 @@ use rayon::ThreadPool;
 
 use super::super::PoolingMode;
 use super::super::dropout::scale_of_kept;
-use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take};
+use super::fold::unfold;
+use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take, window_parts};
 use super::input::unpool;
 use super::layout::{BlockPlan, HostNetwork};
 use super::units::{column_sums, slopes};
@@ -25,6 +26,8 @@ pub(super) struct Back {
     knots: Vec<f32>,
     /// Gradient of the pooled target, `[B, pooled]`.
     pooled: Vec<f32>,
+    /// Gradients of the weight and the bias of a block's first two layers as one.
+    folded: (Vec<f32>, Vec<f32>),
 }
 
 /// The buffers of some windows.
@@ -68,7 +71,8 @@ impl Pass {
             let tape = &self.tapes[number];
             values(network, number, weights, forecast, tape, &self.mask, n, &mut back, pool);
             let (rest, these) = gradients.split_at_mut(block.layers[0].weight.start);
-            weight_gradients(block, first_column(network, number), tape, &back.layers, n, these, pool);
+            let skip = first_column(network, number);
+            weight_gradients(block, skip, weights, tape, &back.layers, n, these, &mut back.folded, pool);
             gradients = rest;
         }
         self.back = back;
@@ -100,17 +104,21 @@ fn values(
     if back.layers.len() < widths.len() {
         back.layers.resize_with(widths.len(), Vec::new);
     }
-    back.layers.iter_mut().zip(&widths).for_each(|(buffer, width)| fit(buffer, n * width));
+    // Of two layers that are one, the first has no values.
+    let unused = usize::from(tape.folded.is_some());
+    back.layers.iter_mut().zip(&widths).skip(unused).for_each(|(buffer, width)| fit(buffer, n * width));
     fit(&mut back.knots, n * n_knots);
     fit(&mut back.pooled, n * block.pooled);
     let mut layers: Vec<&mut [f32]> = back.layers.iter_mut().map(|l| &mut l[..]).collect();
     let (mut residual, mut knots, mut pooled) = (&mut back.residual[..], &mut back.knots[..], &mut back.pooled[..]);
     let mut first = 0;
     let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for rows in row_parts(n, pool.current_num_threads()) {
+    for rows in window_parts(n, pool.current_num_threads()) {
         let buffers = Rows {
             residual: take(&mut residual, rows * config.input_size),
-            layers: layers.iter_mut().zip(&widths).map(|(l, width)| take(l, rows * width)).collect(),
+            layers: (layers.iter_mut().zip(&widths).enumerate())
+                .map(|(i, (l, width))| if i < unused { &mut [][..] } else { take(l, rows * width) })
+                .collect(),
             knots: take(&mut knots, rows * n_knots),
             pooled: take(&mut pooled, rows * block.pooled),
         };
@@ -166,7 +174,8 @@ fn value_rows(
             at_knots.copy_from_slice(&knots[row * n_knots..(row + 1) * n_knots]);
         }
     }
-    for i in (0..output).rev() {
+    let first_layer = usize::from(tape.folded.is_some());
+    for i in (first_layer..output).rev() {
         let layer = &block.layers[i + 1];
         let skipped = if i + 1 == output { skip } else { 0 };
         let (to, from) = layers.split_at_mut(i + 1);
@@ -185,11 +194,11 @@ fn value_rows(
         }
     }
     if number > 0 {
-        let layer = &block.layers[0];
+        let layer = tape.folded.as_ref().map_or_else(|| block.layers[0].of(weights), |folded| folded.linear());
         // Only the gradient to the pooled target is read: its rows of the weight come first.
-        let weight = &weights[layer.weight.start..layer.weight.start + block.pooled * layer.outputs];
+        let weight = &layer.weight[..block.pooled * layer.outputs];
         product(
-            Matrix::new(layers[0], rows, layer.outputs),
+            Matrix::new(layers[first_layer], rows, layer.outputs),
             Matrix::new(weight, block.pooled, layer.outputs).transposed(),
             MatrixMut::new(pooled, rows, block.pooled),
             false,
@@ -222,44 +231,77 @@ fn through(config: &super::super::Checked, y: &[f32], dropped: Option<&[u8]>, g:
 }
 
 /// Gradients of a block's weights, `gradients`, from those of its layers' values.
+#[allow(clippy::too_many_arguments)]
 fn weight_gradients(
     block: &BlockPlan,
     skip: usize,
+    weights: &[f32],
     tape: &Tape,
     values: &[Vec<f32>],
     n: usize,
     gradients: &mut [f32],
+    (folded_weight, folded_bias): &mut (Vec<f32>, Vec<f32>),
     pool: &ThreadPool,
 ) {
-    let mut rest = gradients;
     let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for (i, layer) in block.layers.iter().enumerate() {
+    let mut rest = gradients;
+    let mut of_pair: &mut [f32] = &mut [];
+    if tape.folded.is_some() {
+        let (a, b) = (&block.layers[0], &block.layers[1]);
+        of_pair = take(&mut rest, b.bias.end - a.weight.start);
+        folded_weight.resize(a.inputs * b.outputs, 0.0);
+        folded_bias.resize(b.outputs, 0.0);
+        let (x, g) = (&tape.x[..n * a.inputs], &values[1][..n * b.outputs]);
+        gradients_of_layer(x, g, n, b.outputs, folded_weight, folded_bias, pool, &mut tasks);
+    }
+    for (i, layer) in block.layers.iter().enumerate().skip(if of_pair.is_empty() { 0 } else { 2 }) {
         let skipped = if i + 1 == block.layers.len() { skip } else { 0 };
         let width = layer.outputs - skipped;
         let x: &[f32] = if i == 0 { &tape.x } else { &tape.hidden[i - 1] };
-        let (x, g) = (&x[..n * layer.inputs], &values[i][..n * width]);
-        let mut weight = take(&mut rest, layer.inputs * layer.outputs);
+        let weight = take(&mut rest, layer.inputs * layer.outputs);
         let bias = take(&mut rest, layer.outputs);
-        let mut first = 0;
-        for rows in row_parts(layer.inputs, pool.current_num_threads()) {
-            let (from, to) = (first, take(&mut weight, rows * layer.outputs));
-            first += rows;
-            tasks.push(Box::new(move || {
-                // What no one reads has no gradient; an update may have left something there.
-                to.chunks_exact_mut(layer.outputs).for_each(|row| row[..skipped].fill(0.0));
-                product(
-                    Matrix::new(x, n, layer.inputs).columns(from, rows).transposed(),
-                    Matrix::new(g, n, width),
-                    MatrixMut::new(to, rows, layer.outputs).columns(skipped, width),
-                    false,
-                );
-            }));
-        }
-        tasks.push(Box::new(move || {
-            let (unread, bias) = bias.split_at_mut(skipped);
-            unread.fill(0.0);
-            column_sums(g, bias);
-        }));
+        let (x, g) = (&x[..n * layer.inputs], &values[i][..n * width]);
+        gradients_of_layer(x, g, n, width, weight, bias, pool, &mut tasks);
     }
     side_by_side(pool, tasks);
+    if !of_pair.is_empty() {
+        unfold(block, weights, folded_weight, folded_bias, of_pair, pool);
+    }
+}
+
+/// Adds the tasks that write the gradients of one layer's weight and bias, from its input `x` and the gradient `g` of its
+/// last `width` values.
+#[allow(clippy::too_many_arguments)]
+fn gradients_of_layer<'a>(
+    x: &'a [f32],
+    g: &'a [f32],
+    n: usize,
+    width: usize,
+    mut weight: &'a mut [f32],
+    bias: &'a mut [f32],
+    pool: &ThreadPool,
+    tasks: &mut Vec<Box<dyn FnOnce() + Send + 'a>>,
+) {
+    let outputs = bias.len();
+    let (inputs, skipped) = (weight.len() / outputs, outputs - width);
+    let mut first = 0;
+    for rows in row_parts(inputs, pool.current_num_threads()) {
+        let (from, to) = (first, take(&mut weight, rows * outputs));
+        first += rows;
+        tasks.push(Box::new(move || {
+            // What no one reads has no gradient; an update may have left something there.
+            to.chunks_exact_mut(outputs).for_each(|row| row[..skipped].fill(0.0));
+            product(
+                Matrix::new(x, n, inputs).columns(from, rows).transposed(),
+                Matrix::new(g, n, width),
+                MatrixMut::new(to, rows, outputs).columns(skipped, width),
+                false,
+            );
+        }));
+    }
+    tasks.push(Box::new(move || {
+        let (unread, bias) = bias.split_at_mut(skipped);
+        unread.fill(0.0);
+        column_sums(g, bias);
+    }));
 }

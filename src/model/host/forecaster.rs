@@ -56,7 +56,7 @@ impl HostForecaster {
     /// A copy of a network's weights; none where [`HostNetwork::new`] gives none.
     pub fn new<B: Backend>(net: &NHits<B>) -> Option<Self> {
         let network = HostNetwork::new(net.checked())?;
-        Some(Self::assemble(network, weights_of(net), Vec::new()))
+        Some(Self::floats(network, weights_of(net)))
     }
 
     /// A network with weights from `source`, as [`NHits::with_tensors`]; none where [`HostNetwork::new`] gives none.
@@ -75,7 +75,7 @@ impl HostForecaster {
                 _ => weights.extend_from_slice(values),
             }
         }
-        Ok(Some(Self::assemble(network, weights, Vec::new())))
+        Ok(Some(Self::floats(network, weights)))
     }
 
     /// A quantized network: `integers` gives its layers by their names ([`Checked::layer_names`]), `source` all weights as
@@ -124,6 +124,12 @@ impl HostForecaster {
             }
         }
         Ok(Some(Self::assemble(network, weights, layers)))
+    }
+
+    /// A network in f32, the first layers of its blocks folded where that saves products.
+    fn floats(network: HostNetwork, weights: Vec<f32>) -> Self {
+        let (network, weights) = network.folded(weights);
+        Self::assemble(network, weights, Vec::new())
     }
 
     fn assemble(network: HostNetwork, weights: Vec<f32>, integers: Vec<Option<Int8Dense>>) -> Self {
@@ -198,9 +204,9 @@ impl HostForecaster {
                 let x = if i == 0 { &*x } else { &from[..n * layer.inputs] };
                 match self.integer_layer(number, i) {
                     Some(integers) => integers.forward_into(self.with, x, 0..layer.outputs, scratch, values),
-                    None => linear(layer, weights, n, x, values),
+                    None => linear(layer.of(weights), n, x, values),
                 }
-                if i > 0 {
+                if i > 0 || block.folded {
                     activate(config.activation, values);
                 }
                 std::mem::swap(&mut from, &mut to);
@@ -214,14 +220,14 @@ impl HostForecaster {
                     Some(integers) => {
                         integers.forward_into(self.with, features, steps..output.outputs, scratch, knots);
                     }
-                    None => only_knots(output, weights, n, steps, features, knots),
+                    None => only_knots(output.of(weights), n, steps, features, knots),
                 }
             } else {
                 fit(theta, n * output.outputs);
                 let theta = &mut theta[..n * output.outputs];
                 match self.integer_layer(number, hidden.len()) {
                     Some(integers) => integers.forward_into(self.with, features, 0..output.outputs, scratch, theta),
-                    None => linear(output, weights, n, features, theta),
+                    None => linear(output.of(weights), n, features, theta),
                 }
                 explain(theta, steps, residual, mask, knots);
             }

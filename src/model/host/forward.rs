@@ -4,8 +4,9 @@ use rayon::ThreadPool;
 
 use super::super::PoolingMode;
 use super::super::dropout::{DropoutKey, Mask};
+use super::fold::{Folded, fold, pays_in_training};
 use super::input::{HostInput, covariates, pool};
-use super::layout::{BlockPlan, HostNetwork, Layer};
+use super::layout::{BlockPlan, HostNetwork, Linear};
 use super::units::{activate, fill_bias};
 use crate::kernel::{Matrix, MatrixMut, add_row_product, product};
 
@@ -16,6 +17,8 @@ pub(super) struct Tape {
     pub x: Vec<f32>,
     /// Where the largest values of the pooled target were, `[B, pooled]`; empty where nothing is chosen.
     pub at: Vec<u32>,
+    /// The first two layers as one, where that pays; the first then has no values.
+    pub folded: Option<Folded>,
     /// The values of each hidden layer after activation and dropout, `[B, units]`.
     pub hidden: Vec<Vec<f32>>,
     /// Which of them were dropped (1), `[B, units]`; empty without dropout.
@@ -54,6 +57,7 @@ struct Rows<'a> {
 struct TapeRows<'a> {
     x: &'a mut [f32],
     at: &'a mut [u32],
+    folded: Option<&'a Folded>,
     hidden: Vec<&'a mut [f32]>,
     dropped: Vec<&'a mut [u8]>,
 }
@@ -65,11 +69,26 @@ pub(super) fn take<'a, T>(rest: &mut &'a mut [T], n: usize) -> &'a mut [T] {
     these
 }
 
+/// The same, of a slice that may be empty because it is not in use.
+fn take_if_any<'a, T>(rest: &mut &'a mut [T], n: usize) -> &'a mut [T] {
+    if rest.is_empty() { &mut [] } else { take(rest, n) }
+}
+
 /// Makes a buffer hold `n` elements at least; what it holds is about to be overwritten.
 pub(super) fn fit<T: Clone + Default>(buffer: &mut Vec<T>, n: usize) {
     if buffer.len() < n {
         buffer.resize(n, T::default());
     }
+}
+
+/// Windows that go through a network together: their values stay in the second level of cache from layer to layer, and a
+/// thread that has done with its part takes the next.
+const WINDOWS_TOGETHER: usize = 128;
+
+/// The windows of a batch in parts for `threads` threads.
+pub(super) fn window_parts(n: usize, threads: usize) -> Vec<usize> {
+    let rounds = n.div_ceil(WINDOWS_TOGETHER * threads.max(1));
+    row_parts(n, rounds * threads)
 }
 
 /// Rows of `n` in at most `parts` parts of 16 or more, so that no product depends on the parts (see [`product`]).
@@ -114,6 +133,8 @@ impl Pass {
         assert_eq!(weights.len(), network.n_weights(), "weights");
         let n = input.windows(network).expect("a batch of the network's sizes");
         self.prepare(network, n);
+        let folds = self.tapes.iter_mut().zip(&network.blocks).filter_map(|(t, b)| Some((b, t.folded.as_mut()?)));
+        fold(folds, weights, Some(pool));
         let dropout = dropout.filter(|_| network.config.dropout > 0.0);
         let mut first = 0;
         let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
@@ -135,10 +156,15 @@ impl Pass {
                 fit(&mut tape.at, n * block.pooled);
             }
             let hidden = &block.layers[..block.layers.len() - 1];
+            tape.folded = pays_in_training(block, n).then(|| tape.folded.take().unwrap_or_default());
             tape.hidden.resize_with(hidden.len(), Vec::new);
             tape.dropped.resize_with(hidden.len(), Vec::new);
             for (i, layer) in hidden.iter().enumerate() {
-                fit(&mut tape.hidden[i], n * layer.outputs);
+                if i == 0 && tape.folded.is_some() {
+                    tape.hidden[i].clear();
+                } else {
+                    fit(&mut tape.hidden[i], n * layer.outputs);
+                }
                 if config.dropout > 0.0 && i > 0 {
                     fit(&mut tape.dropped[i], n * layer.outputs);
                 }
@@ -152,8 +178,8 @@ impl Pass {
         fit(&mut self.knots, n * most(&|b| b.shape.knots) * config.outputs);
     }
 
-    /// The buffers in `parts` parts, with the number of windows of each.
-    fn rows(&mut self, network: &HostNetwork, parts: usize) -> Vec<(usize, Rows<'_>)> {
+    /// The buffers in parts for `threads` threads, with the number of windows of each.
+    fn rows(&mut self, network: &HostNetwork, threads: usize) -> Vec<(usize, Rows<'_>)> {
         let config = &network.config;
         let theta = network.blocks.iter().map(|b| b.shape.theta).max().unwrap_or(0);
         let knots = network.blocks.iter().map(|b| b.shape.knots).max().unwrap_or(0) * config.outputs;
@@ -163,6 +189,7 @@ impl Pass {
             .map(|t| TapeRows {
                 x: &mut t.x,
                 at: &mut t.at,
+                folded: t.folded.as_ref(),
                 hidden: t.hidden.iter_mut().map(|h| &mut h[..]).collect(),
                 dropped: t.dropped.iter_mut().map(|d| &mut d[..]).collect(),
             })
@@ -170,7 +197,7 @@ impl Pass {
         let (mut residual, mut mask) = (&mut self.residual[..], &mut self.mask[..]);
         let (mut forecast, mut all_theta, mut all_knots) =
             (&mut self.forecast[..], &mut self.theta[..], &mut self.knots[..]);
-        row_parts(self.n, parts)
+        window_parts(self.n, threads)
             .into_iter()
             .map(|rows| {
                 let tapes = tapes
@@ -178,18 +205,13 @@ impl Pass {
                     .zip(&network.blocks)
                     .map(|(t, block)| TapeRows {
                         x: take(&mut t.x, rows * block.shape.inputs),
-                        at: if t.at.is_empty() { &mut [] } else { take(&mut t.at, rows * block.pooled) },
-                        hidden: t
-                            .hidden
-                            .iter_mut()
-                            .zip(&block.layers)
-                            .map(|(h, layer)| take(h, rows * layer.outputs))
+                        at: take_if_any(&mut t.at, rows * block.pooled),
+                        folded: t.folded,
+                        hidden: (t.hidden.iter_mut().zip(&block.layers))
+                            .map(|(h, layer)| take_if_any(h, rows * layer.outputs))
                             .collect(),
-                        dropped: t
-                            .dropped
-                            .iter_mut()
-                            .zip(&block.layers)
-                            .map(|(d, layer)| if d.is_empty() { &mut [][..] } else { take(d, rows * layer.outputs) })
+                        dropped: (t.dropped.iter_mut().zip(&block.layers))
+                            .map(|(d, layer)| take_if_any(d, rows * layer.outputs))
                             .collect(),
                     })
                     .collect();
@@ -208,24 +230,25 @@ impl Pass {
 }
 
 /// `out = x W + b` for `rows` rows.
-pub(super) fn linear(layer: &Layer, weights: &[f32], rows: usize, x: &[f32], out: &mut [f32]) {
+pub(super) fn linear(layer: Linear, rows: usize, x: &[f32], out: &mut [f32]) {
     if rows == 1 && layer.inputs > FEW_TERMS {
-        return row(x, &weights[layer.weight.clone()], layer.outputs, &weights[layer.bias.clone()], out);
+        return row(x, layer, out);
     }
-    fill_bias(&weights[layer.bias.clone()], out);
-    let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs);
+    fill_bias(layer.bias, out);
+    let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(out, rows, layer.outputs), true);
 }
 
 /// Sums of so few terms are added to what is there term by term, for one row as for many.
 const FEW_TERMS: usize = 2;
 
-/// `out = x W + b` for one row. The bias comes last, as it does to the sums of many rows, so that a window alone has the
-/// forecast that it has among others.
-fn row(x: &[f32], weight: &[f32], step: usize, bias: &[f32], out: &mut [f32]) {
+/// `out = x W + b` for one row, of the last columns that `out` has room for. The bias comes last, as it does to the sums
+/// of many rows, so that a window alone has the forecast that it has among others.
+pub(super) fn row(x: &[f32], layer: Linear, out: &mut [f32]) {
+    let skipped = layer.outputs - out.len();
     out.fill(0.0);
-    add_row_product(x, weight, step, out);
-    out.iter_mut().zip(bias).for_each(|(out, b)| *out += b);
+    add_row_product(x, &layer.weight[skipped..], layer.outputs, out);
+    out.iter_mut().zip(&layer.bias[skipped..]).for_each(|(out, b)| *out += b);
 }
 
 /// The target of `rows` windows and its mask, newest first.
@@ -282,8 +305,13 @@ fn forward_rows(
         for i in 0..hidden {
             let layer = &block.layers[i];
             let (before, now) = tape.hidden.split_at_mut(i);
-            let x: &[f32] = if i == 0 { tape.x } else { before[i - 1] };
-            linear(layer, weights, rows, x, now[0]);
+            match (i, tape.folded) {
+                // Together with the next one.
+                (0, Some(_)) => {}
+                (0, None) => linear(layer.of(weights), rows, tape.x, now[0]),
+                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, now[0]),
+                _ => linear(layer.of(weights), rows, before[i - 1], now[0]),
+            }
             if i == 0 {
                 continue;
             }
@@ -299,10 +327,10 @@ fn forward_rows(
         let n_knots = block.shape.knots * config.outputs;
         let knots = &mut knots[..rows * n_knots];
         if number == last {
-            only_knots(output, weights, rows, steps, x, knots);
+            only_knots(output.of(weights), rows, steps, x, knots);
         } else {
             let theta = &mut theta[..rows * block.shape.theta];
-            linear(output, weights, rows, x, theta);
+            linear(output.of(weights), rows, x, theta);
             explain(theta, steps, residual, mask, knots);
         }
         interpolate(network, block, rows, knots, forecast);
@@ -334,14 +362,13 @@ pub(super) fn block_input(
 }
 
 /// The knots alone, from their columns of the last layer: what the last block needs.
-pub(super) fn only_knots(layer: &Layer, weights: &[f32], rows: usize, steps: usize, x: &[f32], knots: &mut [f32]) {
+pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], knots: &mut [f32]) {
     let n = layer.outputs - steps;
-    let bias = &weights[layer.bias.clone()][steps..];
     if rows == 1 && layer.inputs > FEW_TERMS {
-        return row(x, &weights[layer.weight.clone()][steps..], layer.outputs, bias, knots);
+        return row(x, layer, knots);
     }
-    fill_bias(bias, knots);
-    let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs).columns(steps, n);
+    fill_bias(&layer.bias[steps..], knots);
+    let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs).columns(steps, n);
     product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(knots, rows, n), true);
 }
 

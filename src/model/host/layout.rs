@@ -11,6 +11,7 @@ use super::super::Activation;
 use super::super::config::{BlockShape, Checked};
 use super::super::nhits::NHits;
 use super::super::tensors::{Weight, to_host};
+use super::fold::{Folded, fold, pays};
 
 /// A linear layer: `weight` `[inputs, outputs]` row-major and `bias` `[outputs]`, as ranges of the vector of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +22,30 @@ pub(super) struct Layer {
     pub outputs: usize,
 }
 
+/// A layer and its values: `weight` `[inputs, outputs]` row-major and `bias` `[outputs]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linear<'a> {
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+impl Layer {
+    /// The layer of these weights.
+    pub fn of<'a>(&self, weights: &'a [f32]) -> Linear<'a> {
+        let Self { inputs, outputs, .. } = *self;
+        Linear { weight: &weights[self.weight.clone()], bias: &weights[self.bias.clone()], inputs, outputs }
+    }
+}
+
 /// A block: its layers, the last of which gives backcast and knots.
 #[derive(Debug, Clone)]
 pub(super) struct BlockPlan {
     pub shape: BlockShape,
     pub layers: Vec<Layer>,
+    /// Whether the first layer stands for the first two, and so has an activation.
+    pub folded: bool,
     /// Pooled steps of the target: the first columns of the block's input.
     pub pooled: usize,
     /// The interpolation matrix `[knots, H]`, row-major; none where it is the identity.
@@ -80,6 +100,7 @@ impl HostNetwork {
                 BlockPlan {
                     shape: *shape,
                     layers,
+                    folded: false,
                     pooled: config.input_size.div_ceil(shape.pool_kernel),
                     basis: (shape.knots != config.horizon)
                         .then(|| config.interpolation_mode.matrix(shape.knots, config.horizon)),
@@ -87,6 +108,32 @@ impl HostNetwork {
             })
             .collect();
         Some(Self { config: config.clone(), blocks, len: at })
+    }
+
+    /// The plan and the weights with the first two layers of each block as one where a forecast then has fewer products.
+    pub(super) fn folded(self, weights: Vec<f32>) -> (Self, Vec<f32>) {
+        let mut folds: Vec<Option<Folded>> =
+            self.blocks.iter().map(|block| pays(block).then(Folded::default)).collect();
+        fold(self.blocks.iter().zip(&mut folds).filter_map(|(b, f)| Some((b, f.as_mut()?))), &weights, None);
+        let (mut values, mut blocks) = (Vec::new(), Vec::new());
+        for (block, folded) in self.blocks.into_iter().zip(&folds) {
+            let skipped = if folded.is_some() { 2 } else { 0 };
+            let rest = block.layers.iter().skip(skipped).map(|layer| layer.of(&weights));
+            let mut put = |part: &[f32]| {
+                values.extend_from_slice(part);
+                values.len() - part.len()..values.len()
+            };
+            let layers = (folded.iter().map(Folded::linear).chain(rest))
+                .map(|Linear { weight, bias, inputs, outputs }| Layer {
+                    weight: put(weight),
+                    bias: put(bias),
+                    inputs,
+                    outputs,
+                })
+                .collect();
+            blocks.push(BlockPlan { layers, folded: folded.is_some(), ..block });
+        }
+        (Self { config: self.config, blocks, len: values.len() }, values)
     }
 
     /// The settings.

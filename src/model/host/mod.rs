@@ -10,6 +10,7 @@
 //! | `layout` | where each weight lies in the one vector |
 //! | `input` | a batch of windows as slices; pooling |
 //! | `units` | bias, activation, dropout and their slopes |
+//! | `fold` | the first two layers of a block, which have nothing between them, as one |
 //! | `forward` | from windows to forecasts, with or without what the way back needs |
 //! | `backward` | from the forecast's gradient to that of every weight |
 //! | `forecaster` | a trained network that only forecasts, in f32 or with layers in 8-bit integers |
@@ -17,6 +18,7 @@
 //! Learnt slopes (`prelu`) and embeddings are left to the tensors: [`HostNetwork::new`] gives none for them.
 
 mod backward;
+mod fold;
 mod forecaster;
 mod forward;
 mod input;
