@@ -4,7 +4,7 @@
     python3 benches/compare/growth.py                          # docs/images/growth.svg and the tables
     python3 benches/compare/growth.py --only series --only threads
 
-Each point is one run of the program; what was measured is kept and not measured again (`--again`).
+Each point is the median of three runs of the program; what was measured is kept and not measured again (`--again`).
 """
 
 import argparse
@@ -20,14 +20,22 @@ WINDOWS = ["--preset", "long-horizon", "--horizon", 96, "--input-size", 480]
 NETWORK = [*WINDOWS, "--mlp-units", "512,512,512"]
 SHORT = ["--preset", "long-horizon", "--horizon", 12, "--input-size", 24, "--mlp-units", "64,64"]
 STEPS = 40
+REPEATS = 3
+
+
+def repeated(run):
+    """The median of a few runs by their time; the largest of their peaks."""
+    runs = sorted((run() for _ in range(REPEATS)), key=lambda m: m["wall_s"])
+    return {**runs[REPEATS // 2], "peak_mb": max(m["peak_mb"] for m in runs)}
 
 
 def trained(c, name, data, flags, batch=256, threads=None, split="*/0/0"):
     """A run of a few steps: the whole program's time and memory, and the time of a step."""
     threads = threads or c.threads
-    m = measure.run([c.binary, "train", "--quiet", "--json", "--dashboard", "none", "--threads", threads, *flags,
-                     "--data", c.data(data), "--split", split, "--batch-size", batch, "--max-steps", STEPS,
-                     "--steps-per-epoch", STEPS, *c.outputs(name)])
+    command = [c.binary, "train", "--quiet", "--json", "--dashboard", "none", "--threads", threads, *flags, "--data",
+               c.data(data), "--split", split, "--batch-size", batch, "--max-steps", STEPS, "--steps-per-epoch", STEPS,
+               *c.outputs(name)]
+    m = repeated(lambda: measure.run(command))
     v = m["value"]
     return dict(seconds=m["wall_s"], cpu=m["cpu_s"], mb=m["peak_mb"], windows=v["n_windows"],
                 step_ms=1e3 / v["steps_per_s"], foreign=m["foreign"])
@@ -35,14 +43,16 @@ def trained(c, name, data, flags, batch=256, threads=None, split="*/0/0"):
 
 def read(c, data, flags, split="*/0/0"):
     """Reading, checking and making the index of windows, without a step."""
-    m = c.nhits("train", "--dry-run", *flags, "--data", c.data(data), "--split", split, "--run-dir", c.file("grow-run"))
+    m = repeated(lambda: c.nhits("train", "--dry-run", *flags, "--data", c.data(data), "--split", split, "--run-dir",
+                                 c.file("grow-run")))
     return dict(seconds=m["wall_s"], cpu=m["cpu_s"], mb=m["peak_mb"], windows=m["value"]["n_windows"],
                 foreign=m["foreign"])
 
 
 def forecast(c, data):
     """Forecasts of every series of a file, written to a file."""
-    m = c.nhits("predict", "-m", c.file("grow-series.safetensors"), "--data", c.data(data), "-o", c.file("grow.csv"))
+    m = repeated(lambda: c.nhits("predict", "-m", c.file("grow-series.safetensors"), "--data", c.data(data), "-o",
+                                 c.file("grow.csv")))
     return dict(seconds=m["wall_s"], cpu=m["cpu_s"], mb=m["peak_mb"], foreign=m["foreign"])
 
 

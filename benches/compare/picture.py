@@ -2,7 +2,7 @@
 
 import math
 
-PANEL, GAP, LEFT, TOP, BOTTOM = 250, 70, 64, 66, 52
+PANEL, GAP, LEFT, TOP, BOTTOM = 230, 96, 64, 78, 52
 INK, FAINT, TIME, MEMORY = "#333", "#e5e5e5", {"read": "#7a9cc6", "train": "#1f6fd6", "predict": "#0b3d7a"}, "#c96a1b"
 # Name, title, label of the sizes, what of a run is drawn as its time, and the power of the line beside it.
 PANELS = [
@@ -62,8 +62,9 @@ def draw(kept):
     height = TOP + PANEL + BOTTOM
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
            'font-size="12">', '<rect width="100%" height="100%" fill="#ffffff"/>',
-           f'<text x="{LEFT}" y="22" font-size="15" fill="#222">Time (blue) and peak memory in MB (orange) as the work '
-           'grows; dashed: in proportion to the work</text>']
+           f'<text x="{LEFT}" y="22" font-size="15" fill="#222">Time and peak memory as the work grows</text>',
+           f'<text x="{LEFT}" y="40" fill="{INK}">blue: time, orange: memory, dashed: time in proportion to the work'
+           '</text>']
     for i, (name, what, key, power) in enumerate(shown):
         points = {int(n): m for n, m in kept[name].items()}
         sizes = sorted(points)
@@ -89,10 +90,13 @@ def draw(kept):
             guide = clipped(p, guide)
             if len(guide) > 1:
                 out.append(p.line([guide[0], guide[-1]], "#999", dashed=True))
-        for k, series in times.items():
+        # Names at the last points, from the top down and never closer than a line of text.
+        last = float("-inf")
+        for k, series in sorted(times.items(), key=lambda item: -item[1][-1][1]):
             out.append(p.line(series, TIME[k]))
             n, v = series[-1]
-            out.append(f'<text x="{p.x(n) - 6:.1f}" y="{p.y(v) - 8:.1f}" text-anchor="end" fill="{TIME[k]}">{k}</text>')
+            last = max(p.y(v) + 4, last + 14)
+            out.append(f'<text x="{p.x(n) + 8:.1f}" y="{last:.1f}" fill="{TIME[k]}">{k}</text>')
         out.append(p.line(memory, MEMORY))
     out.append("</svg>")
     return "\n".join(out) + "\n"

@@ -8,15 +8,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::calendar::CalendarError;
-
-use self::part::{Part, Partial};
+use self::part::{Column, Part, Partial};
 use self::scan::{SHARE_BYTES, Sink, count_lines, read_share, scan, share_lines};
 use super::error::{DataError, Place};
 use super::number::{is_missing_mark, is_unreadable, parse_number, parse_time};
 use super::problems::{Problem, ProblemKind, Problems};
 use super::source::{Rest, Text, read_whole};
-use super::table::{As, Cells, Columns, Guess, Head, Places};
+use super::table::{As, Columns, Guess, Head, Places};
 
 /// Rows from which the kinds of the columns are guessed.
 const SAMPLE_ROWS: usize = 1000;
@@ -87,16 +85,17 @@ impl CsvTable {
         }
         let new = |bytes: &[u8]| Part::new(heads, &plan, wanted, bytes);
         if let Some(rest) = &self.rest {
-            match self.read_large(rest, &new).map_err(|source| DataError::Io { path: place.path.clone(), source })? {
-                Some(parts) => return Ok(join(parts, self.body_line, wanted)),
-                None => self.load(place)?,
+            match self.read_large(rest, &new, wanted) {
+                Ok(columns) => return Ok(columns),
+                Err(Stop::Io(source)) => return Err(DataError::Io { path: place.path.clone(), source }),
+                Err(Stop::NotPlain) => self.load(place)?,
             }
         }
         let rows = self.rows();
         let shares = if self.quoted { vec![rows] } else { share_lines(rows) };
-        let parts = shares.into_par_iter().map(|share| self.read_share(share, &new)).collect::<Result<Vec<_>, u64>>();
-        let parts = parts.map_err(|line| unclosed(place, self.body_line + line))?;
-        Ok(join(parts, self.body_line, wanted))
+        let read = |(): &mut (), share| self.read_share(share, &new);
+        let columns = in_waves(shares, self.body_line, wanted, || (), read);
+        columns.map_err(|line| unclosed(place, self.body_line + line))
     }
 
     fn read_share<'a>(&self, share: &[u8], new: &impl Fn(&[u8]) -> Part<'a>) -> Result<(Part<'a>, u64), u64> {
@@ -105,34 +104,32 @@ impl CsvTable {
         Ok((part, lines))
     }
 
-    /// Reads a large file share by share; `None` where a share has a quote or is not UTF-8.
+    /// Reads a large file share by share.
     fn read_large<'a>(
         &self,
         rest: &Rest,
         new: &(impl Fn(&[u8]) -> Part<'a> + Sync),
-    ) -> std::io::Result<Option<Vec<(Part<'a>, u64)>>> {
+        wanted: &[(usize, As)],
+    ) -> Result<Columns, Stop> {
         let n = ((rest.to - rest.from) as usize).div_ceil(SHARE_BYTES);
         let bound = |i: usize| rest.to.min(rest.from + (i * SHARE_BYTES) as u64);
         let start: Vec<Share<'_>> = share_lines(self.rows()).into_iter().map(Share::Memory).collect();
         let shares = start.into_iter().chain((0..n).map(|i| Share::File(bound(i)..bound(i + 1)))).collect::<Vec<_>>();
-        shares
-            .into_par_iter()
-            .map_init(
-                || (File::open(&rest.path), Vec::new()),
-                |(file, buffer), share| {
-                    let share = match share {
-                        Share::Memory(share) => share,
-                        Share::File(bytes) => {
-                            let file = file.as_mut().map_err(|e| std::io::Error::new(e.kind(), e.to_string()))?;
-                            let lines = read_share(file, rest.from, bytes, rest.to, buffer)?;
-                            &buffer[lines]
-                        }
-                    };
-                    let plain = !share.contains(&b'"') && (share.is_ascii() || std::str::from_utf8(share).is_ok());
-                    Ok(if plain { self.read_share(share, new).ok() } else { None })
-                },
-            )
-            .collect()
+        let open = || (File::open(&rest.path), Vec::new());
+        in_waves(shares, self.body_line, wanted, open, |(file, buffer), share| {
+            let share = match share {
+                Share::Memory(share) => share,
+                Share::File(bytes) => {
+                    let file = file.as_mut().map_err(|e| Stop::Io(std::io::Error::new(e.kind(), e.to_string())))?;
+                    let lines = read_share(file, rest.from, bytes, rest.to, buffer).map_err(Stop::Io)?;
+                    &buffer[lines]
+                }
+            };
+            if share.contains(&b'"') || !(share.is_ascii() || std::str::from_utf8(share).is_ok()) {
+                return Err(Stop::NotPlain);
+            }
+            self.read_share(share, new).map_err(|_| Stop::NotPlain)
+        })
     }
 
     /// Gives up reading share by share.
@@ -151,45 +148,99 @@ enum Share<'a> {
     File(Range<u64>),
 }
 
-/// Joins the shares in their order; `line` is the one the first of them begins on.
-fn join(parts: Vec<(Part<'_>, u64)>, mut line: u64, wanted: &[(usize, As)]) -> Columns {
-    let mut columns: Vec<Vec<Partial>> = wanted.iter().map(|_| Vec::with_capacity(parts.len())).collect();
-    let mut whole = Columns {
-        cells: Vec::new(),
-        n_rows: 0,
-        places: Places::Lines(Vec::new()),
-        problems: Problems::default(),
-        rows_left_out: false,
-    };
-    let mut jumps: Vec<(usize, u64)> = Vec::new();
-    let mut next_line = None;
-    for (part, lines) in parts {
-        for (column, cells) in columns.iter_mut().zip(part.cells) {
-            column.push(cells);
-        }
-        let own = part.jumps.into_iter().map(|(row, at)| (row + whole.n_rows, at + line));
-        jumps.extend(own.filter(|(row, at)| *row != whole.n_rows || Some(*at) != next_line));
-        next_line = part.next_line.map(|at| at + line).or(next_line);
-        let mut problems = part.problems;
-        for problem in &mut problems.list {
-            problem.line = problem.line.map(|at| at + line);
-        }
-        whole.problems.append(problems);
-        whole.n_rows += part.n_rows;
-        whole.rows_left_out |= part.rows_left_out;
-        line += lines;
+/// Why reading a large file share by share ended.
+enum Stop {
+    Io(std::io::Error),
+    /// A share has a quote or is not UTF-8: lines may be cut where none ends.
+    NotPlain,
+}
+
+/// Shares that are read before they are joined, for each thread: what is read but not joined yet takes memory twice.
+const WAVE: usize = 4;
+
+/// Reads the shares on all threads, some of them at a time, and joins them in their order; `line` is the one that the
+/// first of them begins on. Every thread reads with a state of its own.
+fn in_waves<'a, S: Send, T, E: Send>(
+    shares: Vec<S>,
+    line: u64,
+    wanted: &[(usize, As)],
+    state: impl Fn() -> T + Sync + Send,
+    read: impl Fn(&mut T, S) -> Result<(Part<'a>, u64), E> + Sync + Send,
+) -> Result<Columns, E> {
+    let n_shares = shares.len();
+    let mut joined = Joined::new(line, wanted);
+    let mut shares = shares.into_iter();
+    let mut done = 0;
+    while done < n_shares {
+        let wave: Vec<S> = shares.by_ref().take(WAVE * rayon::current_num_threads()).collect();
+        done += wave.len();
+        let parts = wave.into_par_iter().map_init(&state, &read).collect::<Result<Vec<_>, E>>()?;
+        joined.add(parts, done as f64 / n_shares as f64);
     }
-    whole.places = Places::Lines(jumps);
-    let n_rows = whole.n_rows;
-    let joined: Vec<(Cells, Option<CalendarError>)> =
-        columns.into_par_iter().zip(wanted).map(|(parts, (_, what))| Partial::join(parts, *what, n_rows)).collect();
-    for (cells, error) in joined {
-        whole.cells.push(cells);
-        if let Some(e) = error {
-            whole.problems.push(Problem::new(ProblemKind::UnparsableTime, e.to_string()));
-        }
+    Ok(joined.finish())
+}
+
+/// Columns that grow by shares of the rows.
+struct Joined {
+    columns: Vec<Column>,
+    whole: Columns,
+    jumps: Vec<(usize, u64)>,
+    next_line: Option<u64>,
+    line: u64,
+}
+
+impl Joined {
+    fn new(line: u64, wanted: &[(usize, As)]) -> Self {
+        let whole = Columns {
+            cells: Vec::new(),
+            n_rows: 0,
+            places: Places::Lines(Vec::new()),
+            problems: Problems::default(),
+            rows_left_out: false,
+        };
+        let columns = wanted.iter().map(|(_, what)| Column::new(*what)).collect();
+        Self { columns, whole, jumps: Vec::new(), next_line: None, line }
     }
-    whole
+
+    /// Adds the next shares, with which `done` of the whole is there.
+    fn add(&mut self, parts: Vec<(Part<'_>, u64)>, done: f64) {
+        let mut columns: Vec<Vec<Partial>> = self.columns.iter().map(|_| Vec::with_capacity(parts.len())).collect();
+        let whole = &mut self.whole;
+        for (part, lines) in parts {
+            for (column, cells) in columns.iter_mut().zip(part.cells) {
+                column.push(cells);
+            }
+            let (n_rows, line, next) = (whole.n_rows, self.line, self.next_line);
+            let own = part.jumps.into_iter().map(|(row, at)| (row + n_rows, at + line));
+            self.jumps.extend(own.filter(|(row, at)| *row != n_rows || Some(*at) != next));
+            self.next_line = part.next_line.map(|at| at + line).or(next);
+            let mut problems = part.problems;
+            for problem in &mut problems.list {
+                problem.line = problem.line.map(|at| at + line);
+            }
+            whole.problems.append(problems);
+            whole.n_rows += part.n_rows;
+            whole.rows_left_out |= part.rows_left_out;
+            self.line += lines;
+        }
+        // A little more than the rows so far foretell: room that is not written to takes no memory.
+        let expected = match done < 1.0 {
+            true => (1.02 * whole.n_rows as f64 / done) as usize,
+            false => whole.n_rows,
+        };
+        self.columns.par_iter_mut().zip(columns).for_each(|(column, parts)| column.add(parts, expected));
+    }
+
+    fn finish(mut self) -> Columns {
+        self.whole.places = Places::Lines(self.jumps);
+        for (cells, error) in self.columns.into_par_iter().map(Column::finish).collect::<Vec<_>>() {
+            self.whole.cells.push(cells);
+            if let Some(e) = error {
+                self.whole.problems.push(Problem::new(ProblemKind::UnparsableTime, e.to_string()));
+            }
+        }
+        self.whole
+    }
 }
 
 fn unclosed(place: &Place, line: u64) -> DataError {
@@ -252,7 +303,7 @@ impl Sink for Sample {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::ColumnKind;
+    use super::super::table::{Cells, ColumnKind};
     use super::*;
 
     fn place() -> Place {

@@ -40,50 +40,72 @@ impl Partial {
             Partial::Keys(keys) => keys.codes.truncate(n),
         }
     }
+}
 
-    /// One column of all shares, and why its times do not go together.
-    pub(super) fn join(parts: Vec<Partial>, what: As, n_rows: usize) -> (Cells, Option<CalendarError>) {
-        let mut error = None;
-        let mut numbers = Vec::new();
-        let mut times = Vec::new();
-        let mut clock = None;
-        let mut keys: Option<Keys> = None;
+/// A column that grows by the shares of the rows, in their order.
+pub(super) struct Column {
+    cells: Partial,
+    error: Option<CalendarError>,
+}
+
+/// Room for `more` values; for `expected` of them altogether where that is more.
+fn make_room<T>(values: &mut Vec<T>, more: usize, expected: usize) {
+    if values.capacity() < values.len() + more {
+        values.reserve_exact(more.max(expected.saturating_sub(values.len())));
+    }
+}
+
+impl Column {
+    pub(super) fn new(what: As) -> Self {
+        let cells = match what {
+            As::Number => Partial::Numbers(Vec::new()),
+            As::Time => Partial::Times(Times::default()),
+            As::Key | As::Text => Partial::Keys(Keys::default()),
+        };
+        Self { cells, error: None }
+    }
+
+    /// Adds shares; the whole column is expected to have so many rows.
+    pub(super) fn add(&mut self, parts: Vec<Partial>, expected: usize) {
         for part in parts {
-            match part {
-                Partial::Numbers(values) if numbers.is_empty() && values.len() == n_rows => numbers = values,
-                Partial::Numbers(values) => {
-                    numbers.reserve_exact(n_rows - numbers.len());
-                    numbers.extend_from_slice(&values);
+            match (&mut self.cells, part) {
+                (Partial::Numbers(all), Partial::Numbers(values)) if all.is_empty() && values.len() >= expected => {
+                    *all = values;
                 }
-                Partial::Times(part) => {
-                    times.reserve_exact(n_rows - times.len());
-                    times.extend_from_slice(&part.values);
-                    match part.clock.map(|next| join_clock(clock, next)) {
-                        Some(Ok(joined)) => clock = joined,
-                        Some(Err(e)) => error = Some(e),
+                (Partial::Numbers(all), Partial::Numbers(values)) => {
+                    make_room(all, values.len(), expected);
+                    all.extend_from_slice(&values);
+                }
+                (Partial::Times(all), Partial::Times(part)) => {
+                    make_room(&mut all.values, part.values.len(), expected);
+                    all.values.extend_from_slice(&part.values);
+                    match part.clock.map(|next| join_clock(all.clock, next)) {
+                        Some(Ok(joined)) => all.clock = joined,
+                        Some(Err(e)) => self.error = Some(e),
                         None => {}
                     }
                 }
-                Partial::Keys(part) => match &mut keys {
-                    None => keys = Some(part),
-                    Some(keys) => {
-                        let renamed: Vec<u32> = part.names.iter().map(|n| keys.code(n.as_bytes())).collect();
-                        keys.codes.reserve_exact(n_rows - keys.codes.len());
-                        let new = part.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME));
-                        keys.codes.extend(new);
-                    }
-                },
+                (Partial::Keys(all), Partial::Keys(part)) => {
+                    let renamed: Vec<u32> = part.names.iter().map(|n| all.code(n.as_bytes())).collect();
+                    make_room(&mut all.codes, part.codes.len(), expected);
+                    let new = part.codes.iter().map(|c| renamed.get(*c as usize).copied().unwrap_or(NO_NAME));
+                    all.codes.extend(new);
+                }
+                _ => debug_assert!(false, "the parts of a column are read as the column is"),
             }
         }
-        let cells = match what {
-            As::Number => Cells::Numbers(numbers),
-            As::Time => Cells::Times { clock: settled(clock.unwrap_or(Clock::Date), &times), values: times },
-            As::Key | As::Text => {
-                let keys = keys.unwrap_or_default();
-                Cells::Keys { codes: keys.codes, names: keys.names }
+    }
+
+    /// The column, and why its times do not go together.
+    pub(super) fn finish(self) -> (Cells, Option<CalendarError>) {
+        let cells = match self.cells {
+            Partial::Numbers(numbers) => Cells::Numbers(numbers),
+            Partial::Times(times) => {
+                Cells::Times { clock: settled(times.clock.unwrap_or(Clock::Date), &times.values), values: times.values }
             }
+            Partial::Keys(keys) => Cells::Keys { codes: keys.codes, names: keys.names },
         };
-        (cells, error)
+        (cells, self.error)
     }
 }
 

@@ -67,13 +67,12 @@ pub(super) fn read_share(
     Ok(start..buffer.len())
 }
 
-/// Splits lines into shares of about [`SHARE_BYTES`] or what each thread gets.
+/// Splits lines into shares of about [`SHARE_BYTES`].
 pub(super) fn share_lines(mut bytes: &[u8]) -> Vec<&[u8]> {
-    let size = SHARE_BYTES.max(bytes.len() / (4 * rayon::current_num_threads()));
     let mut shares = Vec::new();
-    while bytes.len() > size {
-        let Some(end) = bytes[size..].iter().position(|b| *b == b'\n') else { break };
-        let (share, rest) = bytes.split_at(size + end + 1);
+    while bytes.len() > SHARE_BYTES {
+        let Some(end) = bytes[SHARE_BYTES..].iter().position(|b| *b == b'\n') else { break };
+        let (share, rest) = bytes.split_at(SHARE_BYTES + end + 1);
         shares.push(share);
         bytes = rest;
     }
