@@ -20,13 +20,12 @@ WINDOWS = ["--preset", "long-horizon", "--horizon", 96, "--input-size", 480]
 NETWORK = [*WINDOWS, "--mlp-units", "512,512,512"]
 SHORT = ["--preset", "long-horizon", "--horizon", 12, "--input-size", 24, "--mlp-units", "64,64"]
 STEPS = 40
-REPEATS = 3
 
 
-def repeated(run):
+def repeated(c, run):
     """The median of a few runs by their time; the largest of their peaks."""
-    runs = sorted((run() for _ in range(REPEATS)), key=lambda m: m["wall_s"])
-    return {**runs[REPEATS // 2], "peak_mb": max(m["peak_mb"] for m in runs)}
+    runs = sorted((run() for _ in range(c.repeats)), key=lambda m: m["wall_s"])
+    return {**runs[len(runs) // 2], "peak_mb": max(m["peak_mb"] for m in runs)}
 
 
 def trained(c, name, data, flags, batch=256, threads=None, split="*/0/0"):
@@ -35,7 +34,7 @@ def trained(c, name, data, flags, batch=256, threads=None, split="*/0/0"):
     command = [c.binary, "train", "--quiet", "--json", "--dashboard", "none", "--threads", threads, *flags, "--data",
                c.data(data), "--split", split, "--batch-size", batch, "--max-steps", STEPS, "--steps-per-epoch", STEPS,
                *c.outputs(name)]
-    m = repeated(lambda: measure.run(command))
+    m = repeated(c, lambda: measure.run(command))
     v = m["value"]
     return dict(seconds=m["wall_s"], cpu=m["cpu_s"], mb=m["peak_mb"], windows=v["n_windows"],
                 step_ms=1e3 / v["steps_per_s"], foreign=m["foreign"])
@@ -43,16 +42,16 @@ def trained(c, name, data, flags, batch=256, threads=None, split="*/0/0"):
 
 def read(c, data, flags, split="*/0/0"):
     """Reading, checking and making the index of windows, without a step."""
-    m = repeated(lambda: c.nhits("train", "--dry-run", *flags, "--data", c.data(data), "--split", split, "--run-dir",
-                                 c.file("grow-run")))
+    m = repeated(c, lambda: c.nhits("train", "--dry-run", *flags, "--data", c.data(data), "--split", split,
+                                    "--run-dir", c.file("grow-run")))
     return dict(seconds=m["wall_s"], cpu=m["cpu_s"], mb=m["peak_mb"], windows=m["value"]["n_windows"],
                 foreign=m["foreign"])
 
 
 def forecast(c, data):
     """Forecasts of every series of a file, written to a file."""
-    m = repeated(lambda: c.nhits("predict", "-m", c.file("grow-series.safetensors"), "--data", c.data(data), "-o",
-                                 c.file("grow.csv")))
+    m = repeated(c, lambda: c.nhits("predict", "-m", c.file("grow-series.safetensors"), "--data", c.data(data), "-o",
+                                    c.file("grow.csv")))
     return dict(seconds=m["wall_s"], cpu=m["cpu_s"], mb=m["peak_mb"], foreign=m["foreign"])
 
 
@@ -126,11 +125,13 @@ def main():
     p.add_argument("--work", default=REPOSITORY / "target" / "compare", metavar="DIR")
     p.add_argument("--binary", metavar="FILE", help="the program; built by cargo otherwise")
     p.add_argument("--threads", type=int, default=os.cpu_count(), help="threads, where they are not what grows (all)")
+    p.add_argument("--repeats", type=int, default=3, help="runs of each point (3)")
     p.add_argument("--again", action="store_true", help="forget earlier measurements")
     p.add_argument("--picture", default=REPOSITORY / "docs" / "images" / "growth.svg", metavar="FILE")
     a = p.parse_args()
     a.share, a.no_peers, a.data, a.venv, a.latency = 1.0, True, None, None, a.binary
     c = Context(a)
+    c.repeats = a.repeats
     build(c)
     path = c.file("growth.json")
     kept = json.loads(path.read_text()) if path.exists() and not a.again else {}

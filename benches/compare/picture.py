@@ -19,7 +19,9 @@ def ticks(low, high):
 
 
 def short(value):
-    """1000 as 1 k, 1000000 as 1 M."""
+    """1000 as 1 k, 1000000 as 1 M, 1024 as it is."""
+    if value % 1000 and value > 1000:
+        return f"{value:,.0f}"
     for size, letter in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{letter}"
