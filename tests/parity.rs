@@ -205,3 +205,55 @@ fn gradients_in_half_precision_are_those_of_single_precision_even_where_they_are
         }
     }
 }
+
+/// The long-horizon benchmark that is quickest to read, for as many steps as a CPU without half precision has patience for.
+///
+/// `NHITS_ETTM2=ETTm2.csv cargo test --test parity accuracy -- --ignored --nocapture`
+#[test]
+#[ignore = "minutes, and needs ETTm2.csv"]
+fn the_accuracy_of_half_precision_on_ettm2_is_within_one_percent() {
+    use nhits::data::{DataConfig, Targets, read_panel};
+    let path = std::env::var_os("NHITS_ETTM2").expect("NHITS_ETTM2 names ETTm2.csv").into();
+    let steps = std::env::var("NHITS_STEPS").map_or(150, |s| s.parse().unwrap());
+    let panel =
+        Arc::new(read_panel(&DataConfig { path, targets: Some(Targets::All), ..Default::default() }).unwrap().panel);
+    let of = |mixed_precision: bool| {
+        let mut job = job(LossConfig::Mae);
+        job.splits = SplitSpec::rows(34560, 11520, 11520).resolve_all(&panel).unwrap();
+        job.panel = panel.clone();
+        job.network = NHitsConfig { input_size: 480, horizon: 96, ..NHitsConfig::default() }.check().unwrap();
+        job.window_scaler = WindowScaler::Standard;
+        job.config = TrainConfig {
+            max_steps: Some(steps),
+            steps_per_epoch: Some(steps),
+            batch_size: 256,
+            lr: 1e-3,
+            mixed_precision,
+            ..TrainConfig::default()
+        };
+        Timed(job)
+    };
+    let single = on_each(|| of(false));
+    let half = on_each(|| of(true));
+    for ((name, a), (_, b)) in single.into_iter().zip(half) {
+        let (Some((a, a_seconds)), Some((b, b_seconds))) = (a, b) else {
+            println!("{name} has no half precision");
+            continue;
+        };
+        println!("{name}: validation mae {a:?} in f32 ({a_seconds:.0} s), {b:?} in half precision ({b_seconds:.0} s)");
+        assert!((a / b - 1.0).abs() < 0.01, "{name}");
+    }
+}
+
+/// A run on one device: the last validation error and the seconds that the steps took; none where it is refused.
+struct Timed(TrainJob);
+
+impl Job for Timed {
+    type Output = Option<(f64, f64)>;
+
+    fn run<B: AutodiffBackend>(self, _: &Taken, device: B::Device) -> Self::Output {
+        let began = std::time::Instant::now();
+        let trained = self.0.run_on::<B>(&self.0.plan().unwrap(), &[device], Watch::default()).ok()?;
+        Some((trained.history.last()?.val_mae?, began.elapsed().as_secs_f64()))
+    }
+}
