@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Device as _, DeviceId};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn::train::TrainStep;
 use nhits::data::SplitSpec;
 use nhits::loss::{Loss, LossConfig};
-use nhits::model::{NHits, NHitsConfig};
+use nhits::model::{ModelInput, NHits, NHitsConfig, PoolingMode, to_host};
 use nhits::train::{Manner, StepSettings, TrainConfig, TrainError, TrainInput, TrainJob, Trainee, Watch, WindowChoice};
 use nhits::transform::ScalerKind;
 use nhits::window::{ColumnScalers, WindowBatcher, WindowIndex, WindowRules, WindowScaler, WindowShape};
@@ -203,5 +203,123 @@ fn gradients_in_half_precision_are_those_of_single_precision_even_where_they_are
             let worst = apart.iter().fold(0.0, |w: f64, a| if *a > w || a.is_nan() { *a } else { w });
             assert!(worst > 0.0 && worst < allowed, "{name}, {dtype:?}: {apart:?}");
         }
+    }
+}
+
+/// Forecast of a network on fixed numbers, and the gradients of its mean square.
+struct Once(NHitsConfig);
+
+impl Job for Once {
+    type Output = Vec<Vec<f32>>;
+
+    fn run<B: AutodiffBackend>(self, _: &Taken, device: B::Device) -> Self::Output {
+        const ROWS: usize = 4;
+        let config = self.0.check().unwrap();
+        let (long, ahead) = (config.input_size, config.horizon);
+        let numbers = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin() + (i as f32 * 0.11).cos()).collect::<Vec<_>>();
+        let columns = |steps: usize, n: usize| {
+            let shape = [ROWS, steps, n];
+            (n > 0).then(|| Tensor::from_data(TensorData::new(numbers(ROWS * steps * n), shape), &device))
+        };
+        let insample_y = TensorData::new(numbers(ROWS * long), [ROWS, long]);
+        let insample_y = Tensor::<B, 2>::from_data(insample_y, &device).require_grad();
+        let input = ModelInput {
+            insample_y: insample_y.clone(),
+            insample_mask: Tensor::ones([ROWS, long], &device),
+            hist_exog: columns(long, config.hist_exog),
+            futr_exog: columns(long + ahead, config.futr_exog),
+            stat_exog: None,
+        };
+        let net = NHits::<B>::new(&config, 3, &device);
+        let forecast = net.forward(&input);
+        let gradients = forecast.clone().powi_scalar(2).mean().backward();
+        let mut all = vec![to_host(forecast), to_host(insample_y.grad(&gradients).unwrap())];
+        all.extend(net.gradients(&gradients).into_iter().map(|t| t.data));
+        all
+    }
+}
+
+/// Parts of tensors with a dimension of 1, which one backend reads wrongly when their shape is changed, are what ragged
+/// ends of pooling, single columns and a horizon of one step give.
+#[test]
+fn every_backend_computes_networks_with_ragged_ends_single_columns_and_one_step() {
+    for mode in [PoolingMode::Max, PoolingMode::Avg] {
+        for (input_size, horizon, kernels, hist_exog, futr_exog) in [
+            (34, 6, vec![4, 2, 1], 1, 1),
+            (33, 6, vec![2, 4, 1], 0, 0),
+            (65, 1, vec![2, 4, 1], 1, 0),
+            (64, 1, vec![1, 1, 1], 0, 1),
+            (35, 12, vec![4, 3, 1], 2, 1),
+        ] {
+            let config = NHitsConfig {
+                input_size,
+                horizon,
+                n_pool_kernel_size: kernels,
+                pooling_mode: mode,
+                hist_exog,
+                futr_exog,
+                dropout: 0.0,
+                ..network()
+            };
+            let all = on_each(|| Once(config.clone()));
+            for (name, other) in &all[1..] {
+                for (first, other) in all[0].1.iter().zip(other) {
+                    let off = furthest(first, other);
+                    assert!(off < 1e-5, "{name}, {mode}, {input_size} values: off by {off}\n{first:?}\n{other:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The long-horizon benchmark that is quickest to read, for as many steps as a CPU without half precision has patience for.
+///
+/// `NHITS_ETTM2=ETTm2.csv cargo test --test parity accuracy -- --ignored --nocapture`
+#[test]
+#[ignore = "minutes, and needs ETTm2.csv"]
+fn the_accuracy_of_half_precision_on_ettm2_is_within_one_percent() {
+    use nhits::data::{DataConfig, Targets, read_panel};
+    let path = std::env::var_os("NHITS_ETTM2").expect("NHITS_ETTM2 names ETTm2.csv").into();
+    let steps = std::env::var("NHITS_STEPS").map_or(150, |s| s.parse().unwrap());
+    let panel =
+        Arc::new(read_panel(&DataConfig { path, targets: Some(Targets::All), ..Default::default() }).unwrap().panel);
+    let of = |mixed_precision: bool| {
+        let mut job = job(LossConfig::Mae);
+        job.splits = SplitSpec::rows(34560, 11520, 11520).resolve_all(&panel).unwrap();
+        job.panel = panel.clone();
+        job.network = NHitsConfig { input_size: 480, horizon: 96, ..NHitsConfig::default() }.check().unwrap();
+        job.window_scaler = WindowScaler::Standard;
+        job.config = TrainConfig {
+            max_steps: Some(steps),
+            steps_per_epoch: Some(steps),
+            batch_size: 256,
+            lr: 1e-3,
+            mixed_precision,
+            ..TrainConfig::default()
+        };
+        Timed(job)
+    };
+    let single = on_each(|| of(false));
+    let half = on_each(|| of(true));
+    for ((name, a), (_, b)) in single.into_iter().zip(half) {
+        let (Some((a, a_seconds)), Some((b, b_seconds))) = (a, b) else {
+            println!("{name} has no half precision");
+            continue;
+        };
+        println!("{name}: validation mae {a:?} in f32 ({a_seconds:.0} s), {b:?} in half precision ({b_seconds:.0} s)");
+        assert!((a / b - 1.0).abs() < 0.01, "{name}");
+    }
+}
+
+/// A run on one device: the last validation error and the seconds that the steps took; none where it is refused.
+struct Timed(TrainJob);
+
+impl Job for Timed {
+    type Output = Option<(f64, f64)>;
+
+    fn run<B: AutodiffBackend>(self, _: &Taken, device: B::Device) -> Self::Output {
+        let began = std::time::Instant::now();
+        let trained = self.0.run_on::<B>(&self.0.plan().unwrap(), &[device], Watch::default()).ok()?;
+        Some((trained.history.last()?.val_mae?, began.elapsed().as_secs_f64()))
     }
 }

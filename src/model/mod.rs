@@ -46,6 +46,7 @@ pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
 pub(crate) use quantization::first_range;
 pub use quantization::{Activations, LayerInput, Quantization, QuantizationConfig, learned_range};
+pub(crate) use tensors::reshaped;
 pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
 
 use crate::error::{Advise, InvalidSetting};

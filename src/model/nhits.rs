@@ -8,6 +8,7 @@ use super::config::{Checked, NHitsConfig};
 use super::dropout::DropoutKey;
 use super::input::ModelInput;
 use super::pooling::Pool;
+use super::tensors::reshaped;
 
 /// N-HiTS, ready to forecast or to be trained.
 ///
@@ -217,8 +218,8 @@ impl<B: Backend> NHits<B> {
     fn by_step(&self, x: Tensor<B, 2>) -> Tensor<B, 3> {
         let (rows, horizon, outputs) = (x.dims()[0], self.config.horizon, self.config.outputs);
         match outputs {
-            1 => x.reshape([rows, horizon, 1]),
-            _ => x.reshape([rows, outputs, horizon]).swap_dims(1, 2),
+            1 => reshaped(x, [rows, horizon, 1]),
+            _ => reshaped(x, [rows, outputs, horizon]).swap_dims(1, 2),
         }
     }
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::word_enum;
+use super::tensors::reshaped;
 
 /// What becomes of the values under one pooling kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -38,8 +39,9 @@ impl Pool {
         }
         let [rows, steps] = x.dims();
         let (whole, rest) = (steps / self.kernel, steps % self.kernel);
-        let pooled =
-            |x: Tensor<B, 2>, n: usize, kernel: usize| self.reduce(x.reshape([rows, n, kernel]), 2).reshape([rows, n]);
+        let pooled = |x: Tensor<B, 2>, n: usize, kernel: usize| {
+            reshaped(self.reduce(reshaped(x, [rows, n, kernel]), 2), [rows, n])
+        };
         match (whole, rest) {
             (n, 0) => pooled(x, n, self.kernel),
             (0, rest) => pooled(x, 1, rest),
@@ -56,11 +58,11 @@ impl Pool {
     pub(crate) fn columns<B: Backend>(self, x: Tensor<B, 3>) -> Tensor<B, 2> {
         let [rows, steps, columns] = x.dims();
         if self.kernel == 1 {
-            return x.reshape([rows, steps * columns]);
+            return reshaped(x, [rows, steps * columns]);
         }
         let (whole, rest) = (steps / self.kernel, steps % self.kernel);
         let pooled = |x: Tensor<B, 3>, n: usize, kernel: usize| {
-            self.reduce(x.reshape([rows, n, kernel, columns]), 2).reshape([rows, n * columns])
+            reshaped(self.reduce(reshaped(x, [rows, n, kernel, columns]), 2), [rows, n * columns])
         };
         match (whole, rest) {
             (n, 0) => pooled(x, n, self.kernel),

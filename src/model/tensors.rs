@@ -331,6 +331,17 @@ pub fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     data.into_vec().expect("the values were just made float32")
 }
 
+/// A tensor in another shape, right for parts of tensors too.
+///
+/// burn 0.21 gets wrong values on CubeCL's backends (wgpu, cuda) where a part whose shape has a 1 is given more dimensions:
+/// `[4, 34, 1]` cut to `[4, 2, 1]` and made `[4, 1, 2, 1]` is read with the strides of another tensor, if the part begins at an
+/// address that the device likes. Flat in between, such a part is copied, and the same holds for its gradient.
+pub(crate) fn reshaped<B: Backend, const D: usize, const E: usize>(x: Tensor<B, D>, shape: [usize; E]) -> Tensor<B, E> {
+    let n: usize = x.dims().iter().product();
+    let flat: Tensor<B, 1> = x.reshape([n]);
+    flat.reshape(shape)
+}
+
 /// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());

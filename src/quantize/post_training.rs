@@ -13,6 +13,7 @@ use crate::error::InvalidSetting;
 use crate::forecast::Model;
 use crate::kernel::Int8Input;
 use crate::metric::nan_as_null;
+use crate::model::reshaped;
 use crate::model::{
     Activations, LayerInput, ModelInput, NHits, Quantization, QuantizationConfig, measured_ranges, to_host,
 };
@@ -156,7 +157,7 @@ fn layer_errors<B: Backend>(
         let forecast: Tensor<B, 3> = net.forward(input);
         let last = input.insample_y.dims()[1] - 1;
         let level = input.insample_y.clone().slice([0..input.n_windows(), last..last + 1]);
-        to_host(forecast - level.unsqueeze_dim(2))
+        to_host(forecast - reshaped(level, [input.n_windows(), 1, 1]))
     };
     let mut signal = 0.0;
     let mut noise = vec![0.0; inputs.len()];
