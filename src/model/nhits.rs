@@ -218,8 +218,10 @@ impl<B: Backend> NHits<B> {
     fn by_step(&self, x: Tensor<B, 2>) -> Tensor<B, 3> {
         let (rows, horizon, outputs) = (x.dims()[0], self.config.horizon, self.config.outputs);
         match outputs {
-            1 => reshaped(x, [rows, horizon, 1]),
-            _ => reshaped(x, [rows, outputs, horizon]).swap_dims(1, 2),
+            // Only `[B, 1]` needs the copy. Elsewhere a block's forecast, which libtorch adds to in place, must know of this view.
+            1 if horizon == 1 => reshaped(x, [rows, 1, 1]),
+            1 => x.reshape([rows, horizon, 1]),
+            _ => x.reshape([rows, outputs, horizon]).swap_dims(1, 2),
         }
     }
 }
