@@ -184,7 +184,8 @@ impl<B: Backend> NHits<B> {
                         mlp_input,
                         theta,
                         backcast: backcast.clone(),
-                        forecast: self.by_step(part.clone()),
+                        // A copy: burn's libtorch backend would add the next part to a view of it in place.
+                        forecast: self.by_step(part.clone().mul_scalar(1.0)),
                     });
                     residual = (residual - backcast) * mask.clone();
                     part
@@ -218,8 +219,10 @@ impl<B: Backend> NHits<B> {
     fn by_step(&self, x: Tensor<B, 2>) -> Tensor<B, 3> {
         let (rows, horizon, outputs) = (x.dims()[0], self.config.horizon, self.config.outputs);
         match outputs {
-            1 => reshaped(x, [rows, horizon, 1]),
-            _ => reshaped(x, [rows, outputs, horizon]).swap_dims(1, 2),
+            // Only `[B, 1]` needs the way around.
+            1 if horizon == 1 => reshaped(x, [rows, 1, 1]),
+            1 => x.reshape([rows, horizon, 1]),
+            _ => x.reshape([rows, outputs, horizon]).swap_dims(1, 2),
         }
     }
 }

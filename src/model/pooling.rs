@@ -58,7 +58,7 @@ impl Pool {
     pub(crate) fn columns<B: Backend>(self, x: Tensor<B, 3>) -> Tensor<B, 2> {
         let [rows, steps, columns] = x.dims();
         if self.kernel == 1 {
-            return reshaped(x, [rows, steps * columns]);
+            return x.reshape([rows, steps * columns]);
         }
         let (whole, rest) = (steps / self.kernel, steps % self.kernel);
         let pooled = |x: Tensor<B, 3>, n: usize, kernel: usize| {
