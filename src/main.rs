@@ -16,7 +16,17 @@ fn keep_pages() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
 
+/// Asks the system for pages of ordinary size. The allocator would have pages of 2 MB, of which each of its threads fills
+/// only a part: a third more memory, and the time to clear it.
+#[cfg(target_os = "linux")]
+fn ordinary_pages() {
+    // SAFETY: sets a flag of this process and touches no memory of it. A refusal changes nothing.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
 fn main() -> std::process::ExitCode {
     keep_pages();
+    #[cfg(target_os = "linux")]
+    ordinary_pages();
     nhits::cli::main()
 }
