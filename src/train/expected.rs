@@ -38,7 +38,7 @@ struct Factors {
 
 /// Fitted by `benches/compare/memory.py` to the runs that docs/benchmarks.md lists.
 const ON_SLICES: Factors =
-    Factors { program_mb: 89.74, data: 1.76, weights: 4.49, batch: 1.05, validation: 14.35, validated_weights: 4.59 };
+    Factors { program_mb: 22.65, data: 1.97, weights: 6.99, batch: 1.43, validation: 13.75, validated_weights: 2.07 };
 /// The same for steps on tensors (`memory.py --engine tensors`), where one formula comes within 22 % of the runs.
 const ON_TENSORS: Factors =
     Factors { program_mb: 73.99, data: 1.94, weights: 8.58, batch: 2.43, validation: 2.82, validated_weights: 0.66 };
