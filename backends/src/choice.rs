@@ -321,8 +321,12 @@ pub fn device_info(choice: &Choice) -> Result<DeviceInfo, BackendError> {
     find(choice).map(|found| found.device)
 }
 
-/// The backends that `choice` would have taken first, and what each of them lacks; empty where a backend is named.
+/// The backends that `choice` would have taken first, and what each of them lacks; empty where a backend is named, or the
+/// CPU is asked for, which no one falls back to then.
 pub fn passed_over(choice: &Choice) -> Vec<PassedOver> {
+    if choice.device == Device::Cpu {
+        return Vec::new();
+    }
     find(choice).map(|found| found.passed_over).unwrap_or_default()
 }
 

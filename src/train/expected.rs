@@ -41,7 +41,7 @@ const ON_SLICES: Factors =
     Factors { program_mb: 22.65, data: 1.97, weights: 6.99, batch: 1.43, validation: 13.75, validated_weights: 2.07 };
 /// The same for steps on tensors (`memory.py --engine tensors`), where one formula comes within 22 % of the runs.
 const ON_TENSORS: Factors =
-    Factors { program_mb: 73.99, data: 1.94, weights: 8.58, batch: 2.43, validation: 2.82, validated_weights: 0.66 };
+    Factors { program_mb: 26.05, data: 2.12, weights: 7.15, batch: 2.80, validation: 7.72, validated_weights: 0.00 };
 
 impl ExpectedMemory {
     /// What training of `network` on `panel` comes to, with `batch_size` windows a step and `val_batch_size` windows of

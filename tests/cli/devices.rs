@@ -88,6 +88,9 @@ fn a_backend_that_is_passed_over_is_named_in_one_line() {
     for name in better {
         assert!(lines[0].contains(&format!("{name}: ")), "{lines:?}");
     }
+    // Who asks for the CPU has what was asked for.
+    let asked = folder.ok(&format!("train --data s.csv {TINY} --device cpu"));
+    assert!(!asked.stderr.contains("computing with"), "{asked:#?}");
 }
 
 #[test]
