@@ -181,17 +181,22 @@ mod tests {
 
     #[test]
     fn it_is_the_sum_of_products() {
-        for (m, k, n) in [(1, 1, 1), (1, 40, 17), (3, 5, 2), (17, 33, 9), (64, 100, 70), (4, 0, 3)] {
+        // The last two are summed in parts: one across the rows of `a`, one because it is narrow.
+        let sizes =
+            [(1, 1, 1), (1, 40, 17), (3, 5, 2), (17, 33, 9), (64, 100, 70), (4, 0, 3), (40, 300, 80), (20, 600, 30)];
+        for (m, k, n) in sizes {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
-            for add in [false, true] {
+            let across: Vec<f32> = (0..k * m).map(|i| a[(i % m) * k + i / m]).collect();
+            for (add, turned) in [(false, false), (true, false), (false, true), (true, true)] {
                 let before = values(m * n, 3);
                 let mut c = before.clone();
-                product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut c, m, n), add);
+                let left = if turned { Matrix::new(&across, k, m).transposed() } else { Matrix::new(&a, m, k) };
+                product(left, Matrix::new(&b, k, n), MatrixMut::new(&mut c, m, n), add);
                 for i in 0..m {
                     for j in 0..n {
                         let sum: f64 = (0..k).map(|t| f64::from(a[i * k + t]) * f64::from(b[t * n + j])).sum();
                         let want = sum + if add { f64::from(before[i * n + j]) } else { 0.0 };
-                        assert!((f64::from(c[i * n + j]) - want).abs() < 1e-4, "{m} {k} {n} {add}: {i} {j}");
+                        assert!((f64::from(c[i * n + j]) - want).abs() < 1e-4, "{m} {k} {n} {add} {turned}: {i} {j}");
                     }
                 }
             }
