@@ -9,6 +9,7 @@ use super::activation::Activation;
 use super::config::{BlockShape, Checked};
 use super::dropout::{self, DropoutKey};
 use super::quantization::{LayerInput, rounded_input, rounded_weights};
+use super::tensors::moved;
 use crate::kernel::Int8Scheme;
 
 /// Who wants to see the inputs of linear layers: the number of the layer in the network, and its input `[B, in]`.
@@ -188,7 +189,7 @@ impl<B: Backend> Block<B> {
     pub(crate) fn interpolate(&self, knots: Tensor<B, 2>) -> Tensor<B, 2> {
         let Some(basis) = self.basis.clone() else { return knots };
         // A copy of the network on another device still has the basis of the first.
-        let basis = basis.to_device(&knots.device());
+        let basis = moved(basis, &knots.device());
         if self.outputs == 1 {
             return knots.matmul(basis);
         }

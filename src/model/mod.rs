@@ -46,8 +46,8 @@ pub use nhits::{BlockTrace, Decomposition, NHits, NHitsRecord};
 pub use pooling::PoolingMode;
 pub(crate) use quantization::first_range;
 pub use quantization::{Activations, LayerInput, Quantization, QuantizationConfig, learned_range};
-pub(crate) use tensors::reshaped;
 pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
+pub(crate) use tensors::{moved, reshaped};
 
 use crate::error::{Advise, InvalidSetting};
 

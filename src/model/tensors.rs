@@ -342,6 +342,18 @@ pub(crate) fn reshaped<B: Backend, const D: usize, const E: usize>(x: Tensor<B, 
     flat.reshape(shape)
 }
 
+/// A tensor on another device, brought there through this process's memory; its values only, no graph.
+///
+/// burn 0.21's CubeCL backends send from one device to another by a collective that only CUDA with NCCL has; on wgpu other
+/// values arrive, without an error.
+pub(crate) fn moved<B: Backend, const D: usize>(x: Tensor<B, D>, device: &B::Device) -> Tensor<B, D> {
+    if x.device() == *device {
+        return x;
+    }
+    let dtype = x.dtype();
+    Tensor::from_data(x.into_data(), (device, dtype))
+}
+
 /// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());

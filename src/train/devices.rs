@@ -1,8 +1,9 @@
 //! How a batch is spread: over threads where the values are in this process's memory, over devices where there are several.
 
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend, Device as _, DeviceId};
+use burn::tensor::{DType, Tensor};
 
 use super::error::TrainError;
 
@@ -10,7 +11,7 @@ use super::trainee::Trainee;
 use crate::error::InvalidSetting;
 use crate::loss::LossConfig;
 use crate::model::host::in_host_memory;
-use crate::model::{ModelInput, NHits};
+use crate::model::{ModelInput, NHits, moved};
 use crate::window::WindowBatch;
 use crate::workers::Workers;
 
@@ -80,25 +81,33 @@ pub(super) fn part<B: AutodiffBackend>(
     batch: WindowBatch<B>,
     device: &B::Device,
 ) -> (NHits<B>, WindowBatch<B>) {
-    use burn::module::Module;
-    let net = net.clone().fork(device);
-    if batch.target.device() == *device {
-        return (net, batch);
-    }
+    let net = net.clone().map(&mut Leaves(device));
     let input = batch.input;
     let batch = WindowBatch {
         input: ModelInput {
-            insample_y: input.insample_y.to_device(device),
-            insample_mask: input.insample_mask.to_device(device),
-            hist_exog: input.hist_exog.map(|t| t.to_device(device)),
-            futr_exog: input.futr_exog.map(|t| t.to_device(device)),
-            stat_exog: input.stat_exog.map(|t| t.to_device(device)),
+            insample_y: moved(input.insample_y, device),
+            insample_mask: moved(input.insample_mask, device),
+            hist_exog: input.hist_exog.map(|t| moved(t, device)),
+            futr_exog: input.futr_exog.map(|t| moved(t, device)),
+            stat_exog: input.stat_exog.map(|t| moved(t, device)),
         },
-        target: batch.target.to_device(device),
-        target_mask: batch.target_mask.to_device(device),
+        target: moved(batch.target, device),
+        target_mask: moved(batch.target_mask, device),
         host: batch.host,
     };
     (net, batch)
+}
+
+/// Makes each weight a leaf of its own on a device: burn's `fork`, which sends from device to device (see [`moved`]).
+struct Leaves<'a, B: Backend>(&'a B::Device);
+
+impl<B: AutodiffBackend> ModuleMapper<B> for Leaves<'_, B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, tensor, mapper) = param.consume();
+        let learns = tensor.is_require_grad();
+        let leaf = Tensor::from_inner(moved(tensor.inner(), self.0));
+        Param::from_mapped_value(id, if learns { leaf.require_grad() } else { leaf }, mapper)
+    }
 }
 
 /// Gradients of a part, brought to the device of the network.
@@ -108,5 +117,24 @@ pub(super) fn home<B: AutodiffBackend>(
     manner: &Manner,
     own: &B::Device,
 ) -> GradientsParams {
-    if manner.is_shared() { grads.to_device::<B, _>(own, trainee) } else { grads }
+    if !manner.is_shared() {
+        return grads;
+    }
+    let mut homecoming = Homecoming { own, grads };
+    trainee.visit(&mut homecoming);
+    homecoming.grads
+}
+
+/// Brings the gradient of each weight to a device.
+struct Homecoming<'a, B: Backend> {
+    own: &'a B::Device,
+    grads: GradientsParams,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Homecoming<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
+            self.grads.register(param.id, moved(grad, self.own));
+        }
+    }
 }
