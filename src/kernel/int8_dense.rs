@@ -1,6 +1,8 @@
 //! A layer of a network in 8-bit integers: its input is laid on integers, the sums are exact, the output is float again.
 
-use super::int8::{Instructions, MOST_TERMS, int8_product};
+use std::ops::Range;
+
+use super::int8::{GROUP, Instructions, Int8Weights, MOST_TERMS, QUAD};
 use super::int8_scales::{Int8Input, Int8Matrix, range_of};
 
 /// How a layer's input is laid on integers.
@@ -17,7 +19,7 @@ pub enum RowScale {
 pub struct Int8Dense {
     outputs: usize,
     inputs: usize,
-    values: Vec<i8>,
+    weights: Int8Weights,
     scales: Vec<f32>,
     zeros: Option<Vec<i8>>,
     /// The sum of each output's integers: what a zero point of the input adds to a sum.
@@ -26,13 +28,21 @@ pub struct Int8Dense {
     input: RowScale,
 }
 
+/// Rows that go through a layer together, so that their values stay in the processor's first cache.
+const ROWS_TOGETHER: usize = 24;
+
 /// What a layer needs while it computes; kept between calls so that nothing is allocated again.
 #[derive(Debug, Default)]
 pub(crate) struct Int8Scratch {
+    /// Rows of integers, filled up with zeros to whole fours.
     integers: Vec<u8>,
+    /// The same, as some instructions want them.
+    wide: Vec<i16>,
     /// None for a row with a value that is not finite.
     ranges: Vec<Option<Int8Input>>,
     sums: Vec<i32>,
+    /// Sums of more terms than fit 32 bits.
+    totals: Vec<i64>,
 }
 
 impl Int8Dense {
@@ -48,7 +58,7 @@ impl Int8Dense {
             outputs: matrix.outputs,
             inputs: matrix.inputs,
             sums: sums.collect(),
-            values: matrix.values.clone(),
+            weights: Int8Weights::new(&matrix.values, matrix.inputs),
             scales,
             zeros: matrix.zeros.is_some().then_some(zeros),
             bias: bias.to_vec(),
@@ -84,13 +94,27 @@ impl Int8Dense {
         &self,
         with: Instructions,
         x: &[f32],
-        wanted: std::ops::Range<usize>,
+        wanted: Range<usize>,
         scratch: &mut Int8Scratch,
         out: &mut [f32],
     ) {
-        let (inputs, outputs) = (self.inputs, wanted.len());
-        let rows = x.len() / inputs;
-        let Int8Scratch { integers, ranges, sums } = scratch;
+        let parts = x.chunks(ROWS_TOGETHER * self.inputs).zip(out.chunks_mut(ROWS_TOGETHER * wanted.len().max(1)));
+        for (x, out) in parts {
+            self.few_rows(with, x, &wanted, scratch, out);
+        }
+    }
+
+    /// [`Int8Dense::forward_into`] of so few rows that their values stay in the cache.
+    fn few_rows(
+        &self,
+        with: Instructions,
+        x: &[f32],
+        wanted: &Range<usize>,
+        scratch: &mut Int8Scratch,
+        out: &mut [f32],
+    ) {
+        let (inputs, width) = (self.inputs, self.weights.quads() * QUAD);
+        let Int8Scratch { integers, wide, ranges, sums, totals } = scratch;
         integers.clear();
         ranges.clear();
         for row in x.chunks_exact(inputs) {
@@ -101,42 +125,48 @@ impl Int8Dense {
                 (RowScale::Measured, None) => Int8Input { scale: 1.0, zero: 0 },
             };
             range.integers(row, integers);
+            integers.resize(integers.len().next_multiple_of(width), 0);
             ranges.push(measured.map(|_| range));
         }
-        let weights = &self.values[wanted.start * inputs..wanted.end * inputs];
-        sums.clear();
-        sums.resize(rows * outputs, 0);
-        if inputs <= MOST_TERMS {
-            int8_product(with, integers, weights, inputs, sums);
+        // Whole groups of outputs are summed; those before and behind the wanted ones are left out below.
+        let groups = wanted.start / GROUP..wanted.end.div_ceil(GROUP);
+        let (summed, skip) = (groups.len() * GROUP, wanted.start - groups.start * GROUP);
+        // What stood there is written over.
+        sums.resize(ranges.len() * summed, 0);
+        let long = inputs > MOST_TERMS;
+        if long {
+            totals.clear();
+            totals.resize(sums.len(), 0);
+            for first in (0..self.weights.quads()).step_by(MOST_TERMS / QUAD) {
+                let quads = first..(first + MOST_TERMS / QUAD).min(self.weights.quads());
+                self.weights.sums(with, integers, wide, groups.clone(), quads, sums);
+                totals.iter_mut().zip(&*sums).for_each(|(total, sum)| *total += i64::from(*sum));
+            }
+        } else {
+            self.weights.sums(with, integers, wide, groups, 0..self.weights.quads(), sums);
         }
-        let lines = integers.chunks_exact(inputs).zip(sums.chunks_exact(outputs.max(1)));
-        for ((range, values), (row, sums)) in ranges.iter().zip(out.chunks_exact_mut(outputs.max(1))).zip(lines) {
+        let (scales, bias) = (&self.scales[wanted.clone()], &self.bias[wanted.clone()]);
+        let of_weights = &self.sums[wanted.clone()];
+        for (i, (values, range)) in out.chunks_exact_mut(wanted.len().max(1)).zip(&*ranges).enumerate() {
             // An integer cannot say that there is no number.
             let Some(range) = range else {
                 values.fill(f32::NAN);
                 continue;
             };
-            let zero = i64::from(range.zero);
-            let scales = self.scales[wanted.clone()].iter().zip(&self.bias[wanted.clone()]);
-            let of_weights = &self.sums[wanted.clone()];
-            if inputs <= MOST_TERMS {
-                // What is left without the zero point fits 32 bits, so it is right whatever wraps on the way there.
-                let zero = i32::from(range.zero);
-                for (((value, (scale, bias)), sum), weights) in values.iter_mut().zip(scales).zip(sums).zip(of_weights)
-                {
-                    let sum = sum.wrapping_sub(zero.wrapping_mul(*weights as i32));
-                    *value = range.scale * scale * sum as f32 + bias;
+            let at = i * summed + skip..i * summed + skip + wanted.len();
+            if long {
+                let zero = i64::from(range.zero);
+                let lines = values.iter_mut().zip(scales).zip(bias).zip(of_weights);
+                for ((((value, scale), bias), weights), sum) in lines.zip(&totals[at]) {
+                    *value = range.scale * scale * (sum - zero * weights) as f32 + bias;
                 }
             } else {
-                for (o, (value, (scale, bias))) in values.iter_mut().zip(scales).enumerate() {
-                    let sum = in_parts(with, row, &weights[o * inputs..(o + 1) * inputs]);
-                    *value = range.scale * scale * (sum - zero * of_weights[o]) as f32 + bias;
-                }
+                from_sums(*range, &sums[at], of_weights, scales, bias, values);
             }
             if let Some(zeros) = &self.zeros {
-                let of_row = row.iter().map(|v| i64::from(*v)).sum::<i64>() - zero * inputs as i64;
-                let zeros = zeros[wanted.clone()].iter().zip(&self.scales[wanted.clone()]);
-                for (value, (zero, scale)) in values.iter_mut().zip(zeros) {
+                let row = &integers[i * width..][..inputs];
+                let of_row = row.iter().map(|v| i64::from(*v)).sum::<i64>() - i64::from(range.zero) * inputs as i64;
+                for (value, (zero, scale)) in values.iter_mut().zip(zeros[wanted.clone()].iter().zip(scales)) {
                     *value -= range.scale * scale * (of_row * i64::from(*zero)) as f32;
                 }
             }
@@ -144,16 +174,43 @@ impl Int8Dense {
     }
 }
 
-/// A sum of so many terms that it needs more than 32 bits.
-fn in_parts(with: Instructions, row: &[u8], weights: &[i8]) -> i64 {
-    let parts = row.chunks(MOST_TERMS).zip(weights.chunks(MOST_TERMS));
-    parts
-        .map(|(row, weights)| {
-            let mut sum = [0];
-            int8_product(with, row, weights, row.len(), &mut sum);
-            i64::from(sum[0])
-        })
-        .sum()
+/// The outputs that a row's sums of products stand for.
+fn from_sums(range: Int8Input, sums: &[i32], of_weights: &[i64], scales: &[f32], bias: &[f32], out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, which was asked just now.
+        return unsafe { from_sums_avx2(range, sums, of_weights, scales, bias, out) };
+    }
+    outputs(range, sums, of_weights, scales, bias, out);
+}
+
+/// [`from_sums`], compiled for AVX2.
+///
+/// # Safety
+/// The processor must have AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn from_sums_avx2(
+    range: Int8Input,
+    sums: &[i32],
+    of_weights: &[i64],
+    scales: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+) {
+    outputs(range, sums, of_weights, scales, bias, out);
+}
+
+/// See [`from_sums`]; the same arithmetic for any processor.
+#[inline(always)]
+fn outputs(range: Int8Input, sums: &[i32], of_weights: &[i64], scales: &[f32], bias: &[f32], out: &mut [f32]) {
+    // What is left without the zero point fits 32 bits, so it is right whatever wraps on the way there.
+    let zero = i32::from(range.zero);
+    let lines = out.iter_mut().zip(scales).zip(bias).zip(of_weights).zip(sums);
+    for ((((value, scale), bias), weights), sum) in lines {
+        let sum = sum.wrapping_sub(zero.wrapping_mul(*weights as i32));
+        *value = range.scale * scale * sum as f32 + bias;
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod int8_scales;
 mod product;
 mod row;
 
-pub use int8::{Instructions, MOST_TERMS, int8_product};
+pub use int8::Instructions;
 pub(crate) use int8_dense::Int8Scratch;
 pub use int8_dense::{Int8Dense, RowScale};
 pub use int8_scales::{Int8Input, Int8Matrix, Int8Scheme};
