@@ -1,8 +1,11 @@
 //! Reading and writing a bundle: every size is checked before it is trusted, and a file is whole or not there.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use memmap2::MmapMut;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::quantized::{scale_name, unpacked, zero_name};
@@ -91,9 +94,9 @@ impl Bundle {
     /// # Errors
     /// See [`BundleError`]; the message names the file, what was found and what was expected.
     pub fn load(path: &Path) -> Result<Self, BundleError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| BundleError::Io { action: "read", path: path.into(), source })?;
-        Self::from_bytes(&bytes, path)
+        let failed = |source| BundleError::Io { action: "read", path: path.into(), source };
+        let bytes = pages_of(path).map_err(failed)?;
+        Self::from_bytes((*bytes).as_ref(), path)
     }
 
     /// Reads a bundle from the bytes of a file; `path` is for messages.
@@ -135,6 +138,22 @@ impl Bundle {
         let series = tensors.names().contains(&"series.ids").then(|| reader.series(&manifest)).transpose()?;
         Ok(Self { manifest, weights, series, integers })
     }
+}
+
+/// What a file holds, in pages of its own, which go back to the system when they are dropped: an allocator would keep
+/// them, and the weights are about to be laid out a second time.
+fn pages_of(path: &Path) -> std::io::Result<Box<dyn AsRef<[u8]>>> {
+    let mut file = File::open(path)?;
+    let known = file.metadata()?;
+    // What is no file (a pipe) does not know how long it is, and there are no pages for nothing.
+    if !known.is_file() || known.len() == 0 {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        return Ok(Box::new(bytes));
+    }
+    let mut pages = MmapMut::map_anon(usize::try_from(known.len()).unwrap_or(usize::MAX))?;
+    file.read_exact(&mut pages)?;
+    Ok(Box::new(pages))
 }
 
 /// The tensor of what step `k` of the target's transforms fitted.

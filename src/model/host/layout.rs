@@ -111,29 +111,37 @@ impl HostNetwork {
     }
 
     /// The plan and the weights with the first two layers of each block as one where a forecast then has fewer products.
-    pub(super) fn folded(self, weights: Vec<f32>) -> (Self, Vec<f32>) {
+    pub(super) fn folded(self, mut weights: Vec<f32>) -> (Self, Vec<f32>) {
         let mut folds: Vec<Option<Folded>> =
             self.blocks.iter().map(|block| pays(block).then(Folded::default)).collect();
         fold(self.blocks.iter().zip(&mut folds).filter_map(|(b, f)| Some((b, f.as_mut()?))), &weights, None);
-        let (mut values, mut blocks) = (Vec::new(), Vec::new());
+        // A folded layer is smaller than the two that it stands for, so that all others move towards the front: there is no
+        // second copy of the weights at any time.
+        let mut end = 0;
+        let mut blocks = Vec::new();
         for (block, folded) in self.blocks.into_iter().zip(&folds) {
-            let skipped = if folded.is_some() { 2 } else { 0 };
-            let rest = block.layers.iter().skip(skipped).map(|layer| layer.of(&weights));
-            let mut put = |part: &[f32]| {
-                values.extend_from_slice(part);
-                values.len() - part.len()..values.len()
-            };
-            let layers = (folded.iter().map(Folded::linear).chain(rest))
-                .map(|Linear { weight, bias, inputs, outputs }| Layer {
-                    weight: put(weight),
-                    bias: put(bias),
-                    inputs,
-                    outputs,
-                })
-                .collect();
+            let mut layers = Vec::new();
+            if let Some(Linear { weight, bias, inputs, outputs }) = folded.as_ref().map(Folded::linear) {
+                let mut put = |part: &[f32]| {
+                    weights[end..end + part.len()].copy_from_slice(part);
+                    end += part.len();
+                    end - part.len()..end
+                };
+                layers.push(Layer { weight: put(weight), bias: put(bias), inputs, outputs });
+            }
+            for layer in block.layers.iter().skip(2 * layers.len()) {
+                let mut moved = |part: &Range<usize>| {
+                    weights.copy_within(part.clone(), end);
+                    end += part.len();
+                    end - part.len()..end
+                };
+                let (weight, bias) = (moved(&layer.weight), moved(&layer.bias));
+                layers.push(Layer { weight, bias, inputs: layer.inputs, outputs: layer.outputs });
+            }
             blocks.push(BlockPlan { layers, folded: folded.is_some(), ..block });
         }
-        (Self { config: self.config, blocks, len: values.len() }, values)
+        weights.truncate(end);
+        (Self { config: self.config, blocks, len: end }, weights)
     }
 
     /// The settings.
