@@ -1,0 +1,120 @@
+//! Products of 8-bit integers by every way that an x86-64 has, against their definition, on a bare processor.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+extern crate core as std;
+
+#[allow(dead_code, unused_imports, unused_macros)]
+mod int8;
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt::Write;
+
+use int8::{GROUP, Instructions, Int8Weights, QUAD};
+
+/// Memory from here on, given out and never taken back; a round begins from the start again.
+const HEAP: usize = 0x1000_0000;
+static mut NEXT: usize = HEAP;
+
+struct Bump;
+
+// SAFETY: there is one processor, and nothing interrupts it.
+unsafe impl GlobalAlloc for Bump {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe {
+            let at = (NEXT + layout.align() - 1) & !(layout.align() - 1);
+            NEXT = at + layout.size();
+            at as *mut u8
+        }
+    }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+#[global_allocator]
+static ALLOCATOR: Bump = Bump;
+
+/// A byte to a port: 0xe9 is what Bochs prints.
+fn put(port: u16, byte: u8) {
+    // SAFETY: the ports are Bochs' own.
+    unsafe { core::arch::asm!("out dx, al", in("dx") port, in("al") byte) }
+}
+
+struct Out;
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        text.bytes().for_each(|b| put(0xe9, b));
+        Ok(())
+    }
+}
+
+/// Ends the emulator.
+fn end() -> ! {
+    "Shutdown".bytes().for_each(|b| put(0x8900, b));
+    loop {}
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    let _ = writeln!(Out, "PANIC {info}");
+    end()
+}
+
+/// The sizes of a round, the largest sums first.
+fn sizes(round: u32, random: &mut impl FnMut() -> u64) -> (usize, usize, usize) {
+    match round {
+        0 => (1, 1, int8::MOST_TERMS),
+        1 => (7, 5, int8::MOST_TERMS),
+        _ => ((random() % 20) as usize, (random() % 40) as usize, 1 + (random() % 200) as usize),
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn rust_main() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    };
+    let (mut sums, mut wrong) = (0u64, 0u64);
+    for round in 0..400 {
+        // SAFETY: nothing of the round before is left.
+        unsafe { NEXT = HEAP };
+        let (rows, outputs, terms) = sizes(round, &mut random);
+        let (width, extreme) = (terms.next_multiple_of(QUAD), round < 2);
+        let weights: Vec<i8> = (0..outputs * terms).map(|_| if extreme { -128 } else { random() as u8 as i8 }).collect();
+        let x: Vec<u8> = (0..rows * width).map(|_| if extreme { 255 } else { random() as u8 }).collect();
+        let packed = Int8Weights::new(&weights, terms);
+        let line = packed.groups() * GROUP;
+        for with in [Instructions::Avx512Vnni, Instructions::Avx2, Instructions::Plain] {
+            let mut out = vec![-1i32; rows * line];
+            packed.sums(with, &x, &mut Vec::new(), 0..packed.groups(), 0..packed.quads(), &mut out);
+            for r in 0..rows {
+                for o in 0..outputs {
+                    let pairs = x[r * width..][..terms].iter().zip(&weights[o * terms..][..terms]);
+                    let want: i32 = pairs.map(|(x, w)| i32::from(*x) * i32::from(*w)).sum();
+                    let got = out[r * line + o];
+                    sums += 1;
+                    if got != want {
+                        wrong += 1;
+                        if wrong < 5 {
+                            let _ = writeln!(Out, "{} {rows}x{outputs}x{terms}: row {r} output {o}: {got}, not {want}", with.name());
+                        }
+                    }
+                }
+            }
+        }
+        if round % 100 == 99 {
+            let _ = writeln!(Out, "sizes {}: {sums} sums, {wrong} wrong", round + 1);
+        }
+    }
+    let _ = writeln!(Out, "END {sums} sums by VNNI, AVX2 and portable code, {wrong} wrong");
+    end()
+}
