@@ -12,6 +12,18 @@ mod cuda;
 mod flex;
 #[cfg(feature = "wgpu")]
 mod graphics;
+// Without any, as a crate has it that names burn's own, there is nothing for it to do.
+#[cfg_attr(
+    not(any(
+        feature = "flex",
+        feature = "ndarray",
+        feature = "wgpu",
+        feature = "tch-cpu",
+        feature = "tch-cuda",
+        feature = "cuda"
+    )),
+    allow(dead_code)
+)]
 mod kind;
 #[cfg(feature = "metal")]
 mod metal;

@@ -38,10 +38,10 @@ struct Factors {
 
 /// Fitted by `benches/compare/memory.py` to the runs that docs/benchmarks.md lists.
 const ON_SLICES: Factors =
-    Factors { program_mb: 22.65, data: 1.97, weights: 6.99, batch: 1.43, validation: 13.75, validated_weights: 2.07 };
-/// The same for steps on tensors (`memory.py --engine tensors`), where one formula comes within 22 % of the runs.
+    Factors { program_mb: 23.41, data: 1.88, weights: 7.12, batch: 1.52, validation: 9.24, validated_weights: 0.74 };
+/// The same for steps on tensors (`memory.py --engine tensors`), where one formula comes within 21 % of the runs.
 const ON_TENSORS: Factors =
-    Factors { program_mb: 26.05, data: 2.12, weights: 7.15, batch: 2.80, validation: 7.72, validated_weights: 0.00 };
+    Factors { program_mb: 23.24, data: 1.95, weights: 7.38, batch: 2.47, validation: 9.18, validated_weights: 0.00 };
 
 impl ExpectedMemory {
     /// What training of `network` on `panel` comes to, with `batch_size` windows a step and `val_batch_size` windows of
