@@ -144,14 +144,14 @@ impl Bundle {
 /// them, and the weights are about to be laid out a second time.
 fn pages_of(path: &Path) -> std::io::Result<Box<dyn AsRef<[u8]>>> {
     let mut file = File::open(path)?;
-    let known = file.metadata()?;
-    // What is no file (a pipe) does not know how long it is, and there are no pages for nothing.
-    if !known.is_file() || known.len() == 0 {
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    // A pipe does not know how long it is, and there are no pages for nothing.
+    if len == 0 {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         return Ok(Box::new(bytes));
     }
-    let mut pages = MmapMut::map_anon(usize::try_from(known.len()).unwrap_or(usize::MAX))?;
+    let mut pages = MmapMut::map_anon(len)?;
     file.read_exact(&mut pages)?;
     Ok(Box::new(pages))
 }

@@ -32,6 +32,11 @@ fn forecasts_are_the_same_in_every_format() {
     // Data on stdin, a model at an earlier origin.
     let piped = folder.run_on("predict --model model.st --data - --quiet", daily(60)).stdout;
     assert_eq!(piped, csv);
+    // And the model on it: a pipe does not know its length.
+    if cfg!(unix) {
+        let model = folder.read("model.st");
+        assert_eq!(folder.run_on("predict --model /dev/stdin --data s.csv --quiet", model).stdout, csv);
+    }
     let cut = folder.run_on("predict --model model.st --data - --quiet", daily(50)).stdout;
     let back = folder.ok("predict --model model.st --data s.csv --window 10 --quiet").stdout;
     assert_eq!(rows(&back)[0], ["unique_id", "ds", "cutoff", "NHITS"]);
