@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn it_is_the_float_product_of_what_the_integers_stand_for() {
-        for (rows, outputs, inputs) in [(1, 5, 84), (7, 13, 33), (20, 8, 512)] {
+        for (rows, outputs, inputs) in [(1, 5, 84), (7, 13, 33), (20, 8, 512), (2 * ROWS_TOGETHER + 3, 17, 30)] {
             for symmetric in [true, false] {
                 for per_channel in [true, false] {
                     let w = normal(1, outputs * inputs);
