@@ -355,7 +355,7 @@ pub(crate) fn moved<B: Backend, const D: usize>(x: Tensor<B, D>, device: &B::Dev
 }
 
 /// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`.
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(crate) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());
     transpose_onto(&mut out, values, rows, columns);
     out

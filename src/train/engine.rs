@@ -1,7 +1,7 @@
 //! What computes gradients and updates weights: burn's `Learner` on tensors, or [`HostSteps`] on slices.
 //!
-//! The loop asks the engine and does not know which it is. On slices the `Learner`'s network is behind between two
-//! looks at it; [`Engine::net`] is up to date.
+//! The loop asks the engine and does not know which it is. On slices the `Learner`'s network has no values;
+//! [`Engine::net`] has them.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use super::memory::{Memory, SharedOptimizer};
 use super::schedule::ScheduleRecord;
 use super::strategy::Components;
 use super::trainee::{StepOutput, TrainInput, Trainee};
-use super::view;
-use crate::model::host::{HostForecaster, with_weights};
+use super::view::{self, Moments};
+use crate::model::host::{HostForecaster, with_weights, without_weights};
 use crate::model::{NHits, NamedTensor};
 
 /// The network in training.
@@ -42,7 +42,7 @@ enum Way<B: AutodiffBackend> {
 }
 
 impl<'a, B: AutodiffBackend> Engine<'a, B> {
-    /// The engine of a learner; on slices where `steps` is given.
+    /// The engine of a learner; on slices where `steps` is given, and then the learner's network needs no values.
     pub fn new(
         learner: &'a mut Learner<Components<B>>,
         optimizer: &'a SharedOptimizer<Trainee<B>, B>,
@@ -159,15 +159,28 @@ impl<'a, B: AutodiffBackend> Engine<'a, B> {
         }
     }
 
-    /// The network `net` as validation runs it.
-    pub fn validated(&self, net: NHits<B::InnerBackend>) -> Trainee<B::InnerBackend> {
+    /// The network as validation runs it: `average` if there is one.
+    pub fn validated(&self, average: Option<NHits<B::InnerBackend>>) -> Trainee<B::InnerBackend> {
         let mut trainee = self.learner.model().valid();
-        trainee.host = if self.on_slices() { HostForecaster::new(&net).map(Arc::new) } else { None };
-        trainee.net = net;
+        match (&self.way, average) {
+            (Way::Tensors { .. }, Some(average)) => trainee.net = average,
+            (Way::Tensors { .. }, None) => {}
+            (Way::Slices { .. }, Some(average)) => trainee.host = HostForecaster::new(&average).map(Arc::new),
+            // The network stays behind: where there is a forecaster, it is asked for its settings alone.
+            (Way::Slices { steps, .. }, None) => trainee.host = Some(Arc::new(steps.forecaster())),
+        }
         trainee
     }
 
-    /// The optimizer's moments.
+    /// Where the optimizer's moments are.
+    pub fn moments(&self) -> Moments<'_, B> {
+        match &self.way {
+            Way::Tensors { .. } => Moments::Tensors(self.optimizer.memory()),
+            Way::Slices { steps, .. } => Moments::Slices(steps),
+        }
+    }
+
+    /// A copy of the optimizer's moments.
     pub fn memory(&self) -> Memory<Trainee<B>, B> {
         match &self.way {
             Way::Tensors { .. } => self.optimizer.memory(),
@@ -182,7 +195,7 @@ impl<'a, B: AutodiffBackend> Engine<'a, B> {
             *current.get_mut() = None;
         }
         let mut trainee = self.learner.model();
-        trainee.net = net;
+        trainee.net = if self.on_slices() { without_weights(net) } else { net };
         self.learner.load_model(Module::<B>::into_record(trainee));
         self.optimizer.remember(memory);
     }

@@ -13,7 +13,7 @@ use super::memory::Memory;
 use super::optimizer::{Rule, RuleState};
 use super::trainee::{StepOutput, StepSettings, TrainInput, Trainee, errors};
 use crate::loss::Loss;
-use crate::model::host::{HostInput, HostNetwork, Pass, weights_of};
+use crate::model::host::{HostForecaster, HostInput, HostNetwork, Pass, weights_of};
 use crate::model::{DropoutKey, ModelInput, NHits, NamedTensor, Weight, to_host};
 use crate::window::WindowBatch;
 use crate::workers::split_evenly;
@@ -137,6 +137,18 @@ impl HostSteps {
             })
         };
         RuleState { time: self.time, first: moment(&self.first), second: moment(&self.second) }
+    }
+
+    /// Updates done, and of the weight at `at` the first and the second moment, as far as the rule has them. Nothing before
+    /// the first update.
+    pub fn moments(&self, at: std::ops::Range<usize>) -> (usize, [Option<&[f32]>; 2]) {
+        let moments = [&self.first, &self.second].map(|m| m.get(at.clone()).filter(|_| self.time > 0));
+        (self.time, moments)
+    }
+
+    /// What forecasts with the weights as they are now.
+    pub fn forecaster(&self) -> HostForecaster {
+        HostForecaster::floats(self.network.clone(), self.weights.clone())
     }
 
     /// Loss and gradients of one batch.

@@ -32,6 +32,7 @@ use crate::data::{Panel, SeriesSplit};
 use crate::error::InvalidSetting;
 use crate::features::FeatureSpec;
 use crate::loss::{Loss, LossConfig};
+use crate::model::host::without_weights;
 use crate::model::{Checked, NHits};
 use crate::transform::{ScalerKind, Step, TargetPipeline};
 use crate::window::{
@@ -441,6 +442,8 @@ impl TrainJob {
             false => None,
             true => HostSteps::new(&net, rule.memory(), Rule::of(&self.config), settings.clone(), self.threads.max(1))?,
         };
+        // Slices have the values themselves.
+        let net = if steps.is_some() { without_weights(net) } else { net };
         let mut callbacks = watch.callbacks;
         callbacks.insert(0, watch.dashboard.callback());
         let samples = Samples {

@@ -24,7 +24,7 @@ use super::memory::Memory;
 use super::schedule::{Schedule, ScheduleRecord};
 use super::strategy::{Components, Outcome};
 use super::trainee::{StepOutput, TrainInput, Trainee};
-use super::view::{self, Samples, View};
+use super::view::{self, Moments, Samples, View};
 use crate::bundle::{EpochRecord, StoppedBy};
 use crate::loss::Loss;
 use crate::model::NHits;
@@ -326,7 +326,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Loss and errors over all validation windows.
     fn validate(&mut self, loader: &ValidLoader<Components<B>>) -> StepOutput {
         let epoch = self.epoch();
-        let model = self.engine.validated(self.current());
+        let model = self.engine.validated(self.average.as_ref().map(|average| average.net.clone()));
         let mut total = StepOutput::default();
         for (i, batch) in loader.iter().enumerate() {
             let output = model.step(batch);
@@ -489,14 +489,17 @@ impl<B: AutodiffBackend> Run<'_, B> {
     fn save(&mut self, path: &Path) {
         let began = Instant::now();
         let model = self.engine.net().valid();
-        let memory = self.engine.memory();
         let mut state = self.state.clone();
         state.seconds += self.began.elapsed().as_secs_f64();
         let best = self.best.as_ref().filter(|_| self.settings.keep == Keep::Best);
         let average = self.average.as_ref().map(|a| &a.net);
-        let snapshot = self.snapshot.as_ref().map(|s| (s.net.valid(), &s.memory, s.average.as_ref().map(|a| &a.net)));
-        let now = view::Held { net: &model, memory: &memory, average };
-        let back = snapshot.as_ref().map(|(net, memory, average)| view::Held { net, memory, average: *average });
+        let snapshot = self.snapshot.as_ref().map(|s| (s.net.valid(), s));
+        let now = view::Held { net: &model, moments: self.engine.moments(), average };
+        let back = snapshot.as_ref().map(|(net, s)| view::Held {
+            net,
+            moments: Moments::Tensors(s.memory.clone()),
+            average: s.average.as_ref().map(|a| &a.net),
+        });
         let (entries, updates) = view::entries::<B>(&now, best, back.as_ref());
         (state.updates, state.updates_of_snapshot) = updates;
         let result = if view::is_finite(&model) {

@@ -10,11 +10,14 @@ use burn::tensor::{ElementConversion, Tensor};
 
 use super::callback::{ForecastSample, NetworkView};
 use super::checkpoint::{Checkpoint, Entry, Section};
+use super::host_steps::HostSteps;
 use super::memory::Memory;
 use super::optimizer::{Rule, RuleState};
 use super::trainee::Trainee;
 use crate::loss::Loss;
-use crate::model::{Checked, ModelError, NHits, NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
+use crate::model::{
+    Checked, ModelError, NHits, NamedTensor, TensorSpec, Weight, state_dict_order, to_host, transposed,
+};
 use crate::window::{Window, WindowBatch, WindowBatcher};
 
 /// The validation windows that are shown, and what gathers them.
@@ -123,8 +126,15 @@ fn section<'a, B: Backend>(section: Section, net: &'a NHits<B>, entries: &mut Ve
 /// A network with its moments and its average.
 pub(super) struct Held<'a, B: AutodiffBackend> {
     pub net: &'a NHits<B::InnerBackend>,
-    pub memory: &'a Memory<Trainee<B>, B>,
+    pub moments: Moments<'a, B>,
     pub average: Option<&'a NHits<B::InnerBackend>>,
+}
+
+/// Where the moments of the weights are.
+pub(super) enum Moments<'a, B: AutodiffBackend> {
+    Tensors(Memory<Trainee<B>, B>),
+    /// They are read where they lie, one at a time: a copy of all of them would be two more of the weights.
+    Slices(&'a HostSteps),
 }
 
 /// Everything with values that a checkpoint holds, and the number of updates of each weight's moments: now, and in the
@@ -158,13 +168,36 @@ where
 {
     section(weights, held.net, entries);
     let mut updates = Vec::new();
-    for (spec, weight) in held.net.weights().into_iter().filter(|(spec, _)| spec.same_as.is_none()) {
-        let record = held.memory.get(&weight.id()).cloned();
-        let time = match weight {
-            Weight::Matrix(_) => moments::<B, 2>(record, &spec, [first, second], state_dict_order, entries),
-            Weight::Vector(_) => moments::<B, 1>(record, &spec, [first, second], to_host, entries),
-        };
-        updates.push(time);
+    let mut at = 0;
+    for (spec, weight) in held.net.weights() {
+        let range = at..at + spec.shape.iter().product::<usize>();
+        at = range.end;
+        if spec.same_as.is_some() {
+            continue;
+        }
+        let sections = [first, second];
+        updates.push(match (&held.moments, weight) {
+            (Moments::Tensors(memory), weight) => {
+                let record = memory.get(&weight.id()).cloned();
+                match weight {
+                    Weight::Matrix(_) => moments::<B, 2>(record, &spec, sections, state_dict_order, entries),
+                    Weight::Vector(_) => moments::<B, 1>(record, &spec, sections, to_host, entries),
+                }
+            }
+            (Moments::Slices(steps), weight) => {
+                let (time, moments) = steps.moments(range);
+                let dims = match weight {
+                    Weight::Matrix(p) => p.dims(),
+                    Weight::Vector(p) => [1, p.dims()[0]],
+                };
+                for (section, moment) in sections.into_iter().zip(moments) {
+                    let Some(moment) = moment else { continue };
+                    let read = move || transposed(moment, dims[0], dims[1]);
+                    entries.push(Entry { section, spec: spec.clone(), read: Box::new(read) });
+                }
+                if moments == [None; 2] { 0 } else { time }
+            }
+        });
     }
     if let Some(net) = held.average {
         section(average, net, entries);

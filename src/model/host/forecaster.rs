@@ -126,8 +126,9 @@ impl HostForecaster {
         Ok(Some(Self::assemble(network, weights, layers)))
     }
 
-    /// A network in f32, the first layers of its blocks folded where that saves products.
-    fn floats(network: HostNetwork, weights: Vec<f32>) -> Self {
+    /// A network in f32 with `weights` in the order of its layout, the first layers of its blocks folded where that saves
+    /// products.
+    pub(crate) fn floats(network: HostNetwork, weights: Vec<f32>) -> Self {
         let (network, weights) = network.folded(weights);
         Self::assemble(network, weights, Vec::new())
     }

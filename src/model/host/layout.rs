@@ -209,6 +209,23 @@ pub fn with_weights<B: Backend>(net: NHits<B>, values: &[f32]) -> NHits<B> {
     net.map(&mut Put { values: by_id })
 }
 
+/// Puts one zero, seen as many times as there are values, into each parameter.
+struct Forget;
+
+impl<B: Backend> ModuleMapper<B> for Forget {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, tensor, mapper) = param.consume();
+        let nothing = Tensor::<B, D>::zeros([1; D], &tensor.device()).expand(tensor.shape());
+        let nothing = if tensor.is_require_grad() { nothing.require_grad() } else { nothing };
+        Param::from_mapped_value(id, nothing, mapper)
+    }
+}
+
+/// The network with its shapes and identifiers, but without its values: what [`with_weights`] needs, and hardly any memory.
+pub fn without_weights<B: Backend>(net: NHits<B>) -> NHits<B> {
+    net.map(&mut Forget)
+}
+
 /// Whether a backend keeps its values in this process's memory and gives them out without a copy. Found out by trying:
 /// what comes back from a tensor lies where it was put.
 pub fn in_host_memory<B: Backend>(device: &B::Device) -> bool {

@@ -28,7 +28,7 @@ mod units;
 pub use forecaster::{HostForecaster, Int8Layer};
 pub use forward::Pass;
 pub use input::HostInput;
-pub use layout::{HostNetwork, in_host_memory, weights_of, with_weights};
+pub use layout::{HostNetwork, in_host_memory, weights_of, with_weights, without_weights};
 
 #[cfg(test)]
 mod int8_tests;

@@ -257,6 +257,10 @@ fn weights_go_into_the_tensors_and_come_out() {
         let ids = |net: &NHits<B>| net.weights().iter().map(|(_, w)| w.id()).collect::<Vec<_>>();
         assert_eq!(ids(&put), ids(&a));
         assert_eq!(weights_of(&put), weights_of(&b));
+        let nothing = without_weights(a.clone());
+        assert!(weights_of(&nothing).iter().all(|v| *v == 0.0));
+        assert_eq!(ids(&nothing), ids(&a));
+        assert_eq!(with_weights(nothing, &weights_of(&b)).tensors(), b.tensors());
     });
 }
 
