@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use memmap2::MmapMut;
@@ -20,6 +20,12 @@ use crate::window::ColumnScalers;
 
 /// The key of the manifest in the header's metadata.
 const KEY: &str = "nhits";
+
+/// What names of tensors that are no weights begin with.
+const OTHERS: [&str; 2] = ["series.", "quantized."];
+
+/// Bytes of the header's length.
+const LENGTH: usize = 8;
 
 impl Bundle {
     /// The bundle as the bytes of a file. The same bundle gives the same bytes.
@@ -95,8 +101,31 @@ impl Bundle {
     /// See [`BundleError`]; the message names the file, what was found and what was expected.
     pub fn load(path: &Path) -> Result<Self, BundleError> {
         let failed = |source| BundleError::Io { action: "read", path: path.into(), source };
-        let bytes = pages_of(path).map_err(failed)?;
-        Self::from_bytes((*bytes).as_ref(), path)
+        let mut file = File::open(path).map_err(failed)?;
+        let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(usize::MAX);
+        // A pipe does not know how long it is.
+        if len < LENGTH {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(failed)?;
+            return Self::from_bytes(&bytes, path);
+        }
+        // Room for the whole file, of which only what is written to takes memory: weights go from the file to where they
+        // belong. Pages that are not the allocator's go back to the system afterwards.
+        let mut pages = MmapMut::map_anon(len).map_err(failed)?;
+        let header = read_header(&mut file, &mut pages).map_err(failed)?;
+        let Ok((_, metadata)) = SafeTensors::read_metadata(&pages) else {
+            file.read_exact(&mut pages[header..]).map_err(failed)?;
+            return Self::from_bytes(&pages, path);
+        };
+        for (name, info) in metadata.tensors() {
+            let (from, to) = (header + info.data_offsets.0, header + info.data_offsets.1);
+            if !stays_in_file(&name, info.dtype) {
+                file.seek(SeekFrom::Start(from as u64))
+                    .and_then(|_| file.read_exact(&mut pages[from..to]))
+                    .map_err(failed)?;
+            }
+        }
+        Self::read(&pages, path, Some(&file))
     }
 
     /// Reads a bundle from the bytes of a file; `path` is for messages.
@@ -104,8 +133,13 @@ impl Bundle {
     /// # Errors
     /// See [`Bundle::load`].
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, BundleError> {
+        Self::read(bytes, path, None)
+    }
+
+    /// [`Bundle::from_bytes`], where the bytes of tensors that [stay there](stays_in_file) are still in `file`.
+    fn read(bytes: &[u8], path: &Path, file: Option<&File>) -> Result<Self, BundleError> {
         let damaged = |detail: String| BundleError::NotSafetensors { path: path.into(), detail };
-        if bytes.len() < 8 {
+        if bytes.len() < LENGTH {
             return Err(damaged(format!("it has {} bytes, the header's length alone takes 8", bytes.len())));
         }
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
@@ -122,12 +156,22 @@ impl Bundle {
             |name: &str| name.strip_suffix(".weight").is_some_and(|layer| integers.iter().any(|q| q.layer == layer));
         let weights = tensors
             .iter()
-            .filter(|(name, _)| !["series.", "quantized."].iter().any(|p| name.starts_with(p)) && !is_integer(name))
+            .filter(|(name, _)| !OTHERS.iter().any(|p| name.starts_with(p)) && !is_integer(name))
             .map(|(name, view)| {
                 Ok(NamedTensor {
                     name: name.to_string(),
                     shape: view.shape().to_vec(),
-                    data: reader.floats(name, &view)?,
+                    data: match file.filter(|_| stays_in_file(name, view.dtype())) {
+                        None => reader.floats(name, &view)?,
+                        Some(file) => {
+                            let at = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+                            floats_at(file, at as u64, view.data().len() / 4).map_err(|source| BundleError::Io {
+                                action: "read",
+                                path: path.into(),
+                                source,
+                            })?
+                        }
+                    },
                 })
             })
             .collect::<Result<Vec<_>, BundleError>>()?;
@@ -140,20 +184,34 @@ impl Bundle {
     }
 }
 
-/// What a file holds, in pages of its own, which go back to the system when they are dropped: an allocator would keep
-/// them, and the weights are about to be laid out a second time.
-fn pages_of(path: &Path) -> std::io::Result<Box<dyn AsRef<[u8]>>> {
-    let mut file = File::open(path)?;
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    // A pipe does not know how long it is, and there are no pages for nothing.
-    if len == 0 {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        return Ok(Box::new(bytes));
+/// Whether a tensor is a weight in f32, which is read from the file to where it belongs.
+fn stays_in_file(name: &str, dtype: Dtype) -> bool {
+    dtype == Dtype::F32 && !OTHERS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Reads the header, as far as there is one; returns how many bytes were read.
+fn read_header(file: &mut File, pages: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = [0; LENGTH];
+    file.read_exact(&mut length)?;
+    let end = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX).saturating_add(LENGTH);
+    // A header that is longer than the file is none.
+    let end = if end > pages.len() { LENGTH } else { end };
+    pages[..LENGTH].copy_from_slice(&length);
+    file.read_exact(&mut pages[LENGTH..end])?;
+    Ok(end)
+}
+
+/// Reads `n` values in f32 that begin at a byte of a file.
+fn floats_at(mut file: &File, at: u64, n: usize) -> std::io::Result<Vec<f32>> {
+    let mut values = Vec::with_capacity(n);
+    let mut buffer = [0; 1 << 14];
+    file.seek(SeekFrom::Start(at))?;
+    while values.len() < n {
+        let part = &mut buffer[..4 * (n - values.len()).min((1 << 14) / 4)];
+        file.read_exact(part)?;
+        values.extend(part.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
     }
-    let mut pages = MmapMut::map_anon(len)?;
-    file.read_exact(&mut pages)?;
-    Ok(Box::new(pages))
+    Ok(values)
 }
 
 /// The tensor of what step `k` of the target's transforms fitted.

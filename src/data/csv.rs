@@ -5,6 +5,7 @@ mod scan;
 
 use std::fs::File;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -159,14 +160,24 @@ enum Stop {
 const WAVE: usize = 4;
 
 /// Reads the shares on all threads, some of them at a time, and joins them in their order; `line` is the one that the
-/// first of them begins on. Every thread reads with a state of its own.
-fn in_waves<'a, S: Send, T, E: Send>(
+/// first of them begins on. Every share is read with a state that no other uses meanwhile; there are no more of them than
+/// threads, so that what they hold is not asked of the system again for each share.
+fn in_waves<'a, S: Send, T: Send, E: Send>(
     shares: Vec<S>,
     line: u64,
     wanted: &[(usize, As)],
     state: impl Fn() -> T + Sync + Send,
     read: impl Fn(&mut T, S) -> Result<(Part<'a>, u64), E> + Sync + Send,
 ) -> Result<Columns, E> {
+    let states = Mutex::new(Vec::new());
+    let free = || states.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = |share| {
+        let free_one = free().pop();
+        let mut own = free_one.unwrap_or_else(&state);
+        let part = read(&mut own, share);
+        free().push(own);
+        part
+    };
     let n_shares = shares.len();
     let mut joined = Joined::new(line, wanted);
     let mut shares = shares.into_iter();
@@ -174,7 +185,7 @@ fn in_waves<'a, S: Send, T, E: Send>(
     while done < n_shares {
         let wave: Vec<S> = shares.by_ref().take(WAVE * rayon::current_num_threads()).collect();
         done += wave.len();
-        let parts = wave.into_par_iter().map_init(&state, &read).collect::<Result<Vec<_>, E>>()?;
+        let parts = wave.into_par_iter().map(read).collect::<Result<Vec<_>, E>>()?;
         joined.add(parts, done as f64 / n_shares as f64);
     }
     Ok(joined.finish())

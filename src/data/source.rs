@@ -57,8 +57,8 @@ pub(super) struct Rest {
     pub to: u64,
 }
 
-/// Files up to this size, and the beginning of larger ones, are read at once.
-const START_BYTES: u64 = 4 << 20;
+/// Of files of more than twice this size the beginning is read at once, before threads share the rest.
+const START_BYTES: usize = 1 << 19;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const PARQUET: &[u8] = b"PAR1";
@@ -108,7 +108,7 @@ pub(super) fn open(path: &Path) -> Result<Source, DataError> {
                 file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
                 return Ok(Source { place, format: Format::Parquet, content: Content::Parquet(file) });
             }
-            if metadata.len() > 2 * START_BYTES
+            if metadata.len() > 2 * START_BYTES as u64
                 && let Some(text) = large_text(path, &mut file, &mut bytes, metadata.len()).map_err(unreadable)?
             {
                 return Ok(Source { place, format: Format::Csv, content: Content::Text(text) });
@@ -125,7 +125,8 @@ pub(super) fn open(path: &Path) -> Result<Source, DataError> {
 /// The beginning of a large file of plain text without quotes; `None` leaves the file to the way of all others, which
 /// also finds the words for what is wrong with it. `bytes` has what was read so far.
 fn large_text(path: &Path, file: &mut File, bytes: &mut Vec<u8>, len: u64) -> io::Result<Option<Text>> {
-    file.take(START_BYTES).read_to_end(bytes)?;
+    bytes.reserve_exact(START_BYTES);
+    file.take(START_BYTES as u64).read_to_end(bytes)?;
     let plain = !bytes.starts_with(GZIP)
         && !is_tsf(bytes)
         && STRANGERS.iter().all(|(magic, _)| !bytes.starts_with(magic))

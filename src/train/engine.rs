@@ -166,7 +166,7 @@ impl<'a, B: AutodiffBackend> Engine<'a, B> {
             (Way::Tensors { .. }, Some(average)) => trainee.net = average,
             (Way::Tensors { .. }, None) => {}
             (Way::Slices { .. }, Some(average)) => trainee.host = HostForecaster::new(&average).map(Arc::new),
-            // The network stays behind: where there is a forecaster, it is asked for its settings alone.
+            // The network has no values: where there is a forecaster, it is asked for its settings alone.
             (Way::Slices { steps, .. }, None) => trainee.host = Some(Arc::new(steps.forecaster())),
         }
         trainee

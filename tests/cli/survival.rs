@@ -149,14 +149,21 @@ fn damaged_bundles_forecast_or_say_why_not() {
     let panel = Arc::new(panel);
     let whole = model_bytes();
     let header = 8..8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    survives("bundles", 3000, whole, header, |_, bytes| match Bundle::from_bytes(&bytes, Path::new("damaged")) {
-        Ok(bundle) => {
-            let _ = bundle.to_bytes().unwrap();
-            with_backend(&Choice::default(), Forecast { bundle: &bundle, panel: panel.clone() }).unwrap()
-        }
-        Err(error) => {
-            assert!(error.to_string().contains("damaged"), "{error}");
-            false
+    let file = folder.path("damaged");
+    survives("bundles", 3000, whole, header, |_, bytes| {
+        std::fs::write(&file, &bytes).unwrap();
+        // From the file, of which parts are read as they are wanted, comes the same as from its bytes.
+        match (Bundle::from_bytes(&bytes, &file), Bundle::load(&file)) {
+            (Ok(bundle), Ok(loaded)) => {
+                assert_eq!(bundle.to_bytes().unwrap(), loaded.to_bytes().unwrap());
+                with_backend(&Choice::default(), Forecast { bundle: &bundle, panel: panel.clone() }).unwrap()
+            }
+            (Err(error), Err(of_file)) => {
+                assert!(error.to_string().contains("damaged"), "{error}");
+                assert_eq!(error.to_string(), of_file.to_string());
+                false
+            }
+            (bytes, file) => panic!("{:?} from bytes, {:?} from the file", bytes.err(), file.err()),
         }
     });
 }
