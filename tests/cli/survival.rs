@@ -149,8 +149,8 @@ fn damaged_bundles_forecast_or_say_why_not() {
     let panel = Arc::new(panel);
     let whole = model_bytes();
     let header = 8..8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let file = folder.path("damaged");
-    survives("bundles", 3000, whole, header, |_, bytes| {
+    survives("bundles", 3000, whole, header, |seed, bytes| {
+        let file = folder.path(&format!("damaged{seed}"));
         std::fs::write(&file, &bytes).unwrap();
         // From the file, of which parts are read as they are wanted, comes the same as from its bytes.
         match (Bundle::from_bytes(&bytes, &file), Bundle::load(&file)) {
