@@ -102,27 +102,27 @@ impl Bundle {
     pub fn load(path: &Path) -> Result<Self, BundleError> {
         let failed = |source| BundleError::Io { action: "read", path: path.into(), source };
         let mut file = File::open(path).map_err(failed)?;
-        let len = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(usize::MAX);
-        // A pipe does not know how long it is.
-        if len < LENGTH {
+        let known = file.metadata().map_err(failed)?;
+        // What is no file (a pipe) does not know how long it is, and there are no pages for nothing.
+        if !known.is_file() || known.len() < LENGTH as u64 {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(failed)?;
             return Self::from_bytes(&bytes, path);
         }
         // Room for the whole file, of which only what is written to takes memory: weights go from the file to where they
         // belong. Pages that are not the allocator's go back to the system afterwards.
-        let mut pages = MmapMut::map_anon(len).map_err(failed)?;
-        let header = read_header(&mut file, &mut pages).map_err(failed)?;
-        let Ok((_, metadata)) = SafeTensors::read_metadata(&pages) else {
-            file.read_exact(&mut pages[header..]).map_err(failed)?;
-            return Self::from_bytes(&pages, path);
-        };
-        for (name, info) in metadata.tensors() {
-            let (from, to) = (header + info.data_offsets.0, header + info.data_offsets.1);
-            if !stays_in_file(&name, info.dtype) {
-                file.seek(SeekFrom::Start(from as u64))
-                    .and_then(|_| file.read_exact(&mut pages[from..to]))
-                    .map_err(failed)?;
+        let mut pages = MmapMut::map_anon(usize::try_from(known.len()).unwrap_or(usize::MAX)).map_err(failed)?;
+        read_header(&mut file, &mut pages).map_err(failed)?;
+        // What is wrong with a header is said below.
+        if let Ok((header, metadata)) = SafeTensors::read_metadata(&pages) {
+            for (name, info) in metadata.tensors().into_iter().filter(|(name, info)| !stays_in_file(name, info.dtype)) {
+                let [from, to] = [info.data_offsets.0, info.data_offsets.1].map(|at| LENGTH + header + at);
+                let part = pages.get_mut(from..to).ok_or_else(|| BundleError::BadTensor {
+                    path: path.into(),
+                    name,
+                    detail: "lies beyond the file".into(),
+                })?;
+                file.seek(SeekFrom::Start(from as u64)).and_then(|_| file.read_exact(part)).map_err(failed)?;
             }
         }
         Self::read(&pages, path, Some(&file))
@@ -142,7 +142,7 @@ impl Bundle {
         if bytes.len() < LENGTH {
             return Err(damaged(format!("it has {} bytes, the header's length alone takes 8", bytes.len())));
         }
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
+        let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
         let text = metadata
             .metadata()
@@ -161,16 +161,13 @@ impl Bundle {
                 Ok(NamedTensor {
                     name: name.to_string(),
                     shape: view.shape().to_vec(),
-                    data: match file.filter(|_| stays_in_file(name, view.dtype())) {
-                        None => reader.floats(name, &view)?,
-                        Some(file) => {
-                            let at = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
-                            floats_at(file, at as u64, view.data().len() / 4).map_err(|source| BundleError::Io {
-                                action: "read",
-                                path: path.into(),
-                                source,
-                            })?
+                    data: match (file, metadata.info(name)) {
+                        (Some(file), Some(info)) if stays_in_file(name, info.dtype) => {
+                            let failed = |source| BundleError::Io { action: "read", path: path.into(), source };
+                            let at = LENGTH + header + info.data_offsets.0;
+                            floats_at(file, at as u64, view.data().len() / 4).map_err(failed)?
                         }
+                        _ => reader.floats(name, &view)?,
                     },
                 })
             })
@@ -189,16 +186,12 @@ fn stays_in_file(name: &str, dtype: Dtype) -> bool {
     dtype == Dtype::F32 && !OTHERS.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Reads the header, as far as there is one; returns how many bytes were read.
-fn read_header(file: &mut File, pages: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = [0; LENGTH];
-    file.read_exact(&mut length)?;
-    let end = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX).saturating_add(LENGTH);
-    // A header that is longer than the file is none.
-    let end = if end > pages.len() { LENGTH } else { end };
-    pages[..LENGTH].copy_from_slice(&length);
-    file.read_exact(&mut pages[LENGTH..end])?;
-    Ok(end)
+/// Reads the header to the beginning of `pages`, as far as it is one: what is longer than the file is none.
+fn read_header(file: &mut File, pages: &mut [u8]) -> std::io::Result<()> {
+    file.read_exact(&mut pages[..LENGTH])?;
+    let length = pages.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    let end = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(LENGTH);
+    pages.get_mut(LENGTH..end).map_or(Ok(()), |header| file.read_exact(header))
 }
 
 /// Reads `n` values in f32 that begin at a byte of a file.

@@ -14,11 +14,8 @@ use self::scan::{SHARE_BYTES, Sink, count_lines, read_share, scan, share_lines};
 use super::error::{DataError, Place};
 use super::number::{is_missing_mark, is_unreadable, parse_number, parse_time};
 use super::problems::{Problem, ProblemKind, Problems};
-use super::source::{Rest, Text, read_whole};
+use super::source::{Rest, SAMPLE_ROWS, Text, read_whole};
 use super::table::{As, Columns, Guess, Head, Places};
-
-/// Rows from which the kinds of the columns are guessed.
-const SAMPLE_ROWS: usize = 1000;
 
 /// Text whose header was read.
 pub(super) struct CsvTable {
@@ -314,6 +311,7 @@ impl Sink for Sample {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Content;
     use super::super::table::{Cells, ColumnKind};
     use super::*;
 
@@ -443,6 +441,24 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let error = super::super::table::Table::open(&path).unwrap().read(&wanted).unwrap_err();
         assert!(matches!(error, DataError::NotUtf8 { line: 299_998.., .. }), "{error}");
+    }
+
+    #[test]
+    fn kinds_are_guessed_from_as_many_rows_of_a_wide_large_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wide.csv");
+        // Rows of 1.5 KB, and a column that is empty in the first 800 of them.
+        let filling = "0.125,".repeat(250);
+        let mut text = format!("ds,late,{}\n", (0..251).map(|i| format!("x{i}")).collect::<Vec<_>>().join(","));
+        for i in 0..7_000 {
+            let late = if i < 800 { String::new() } else { format!("{i}.5") };
+            text += &format!("2020-01-01,{late},{filling}1\n");
+        }
+        std::fs::write(&path, &text).unwrap();
+        let Content::Text(start) = super::super::source::open(&path).unwrap().content else { panic!("it is text") };
+        assert!(start.rest.is_some(), "it is large");
+        let kinds = |heads: Vec<Head>| heads.into_iter().map(|h| h.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(CsvTable::open(start, &place()).unwrap().1), kinds(open(&text).unwrap().1));
     }
 
     #[test]

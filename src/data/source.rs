@@ -60,6 +60,9 @@ pub(super) struct Rest {
 /// Of files of more than twice this size the beginning is read at once, before threads share the rest.
 const START_BYTES: usize = 1 << 19;
 
+/// Rows from which the kinds of the columns are guessed: the beginning of a large file has as many, however long they are.
+pub(super) const SAMPLE_ROWS: usize = 1000;
+
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const PARQUET: &[u8] = b"PAR1";
 const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
@@ -125,8 +128,16 @@ pub(super) fn open(path: &Path) -> Result<Source, DataError> {
 /// The beginning of a large file of plain text without quotes; `None` leaves the file to the way of all others, which
 /// also finds the words for what is wrong with it. `bytes` has what was read so far.
 fn large_text(path: &Path, file: &mut File, bytes: &mut Vec<u8>, len: u64) -> io::Result<Option<Text>> {
-    bytes.reserve_exact(START_BYTES);
-    file.take(START_BYTES as u64).read_to_end(bytes)?;
+    let mut lines = 0;
+    // The first of them is the header.
+    while lines <= SAMPLE_ROWS {
+        let before = bytes.len();
+        bytes.reserve_exact(START_BYTES);
+        if file.take(START_BYTES as u64).read_to_end(bytes)? == 0 {
+            break;
+        }
+        lines += bytes[before..].iter().filter(|b| **b == b'\n').count();
+    }
     let plain = !bytes.starts_with(GZIP)
         && !is_tsf(bytes)
         && STRANGERS.iter().all(|(magic, _)| !bytes.starts_with(magic))

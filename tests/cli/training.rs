@@ -82,6 +82,17 @@ fn a_dry_run_announces_and_trains_nothing() {
     for part in ["1 series, 60 rows", "frequency D", "parameters", "passes over the windows", "memory", "baseline"] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
+    // What the expected memory is made of; there is no validation here.
+    for part in ["data_mb", "weights_mb", "layers_mb", "windows_mb"] {
+        assert!(plan["memory"][part].as_f64().unwrap() > 0.0, "{part}: {}", plan["memory"]);
+    }
+    let batch_of = |n: usize, part: &str| {
+        let plan = folder.json(&format!("train --data s.csv {TINY} --batch-size {n} --dry-run"));
+        plan["memory"][part].as_f64().unwrap()
+    };
+    for part in ["layers_mb", "windows_mb"] {
+        assert!((batch_of(16, part) / batch_of(8, part) - 2.0).abs() < 1e-9, "{part}");
+    }
     assert!(!folder.path("model.st").exists() && !folder.path("run").exists());
     // Steps beyond any count are announced like others.
     let run = "--horizon 4 --hidden-size 8 --epochs 1000000 --steps-per-epoch 18446744073709551615 --dry-run";
