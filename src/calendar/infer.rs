@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use super::civil::{DAY, civil_from_days, days_in_month, month_index, weekday};
+use super::civil::{DAY, civil_from_days, days_in_month, from_month_index, month_index, weekday};
 use super::frequency::{Cycle, Frequency, MonthDay, Step, Weekday};
 use super::{CalendarError, Clock};
 
@@ -40,13 +40,26 @@ pub fn infer<'a>(times: impl IntoIterator<Item = &'a [i64]>, clock: Clock) -> Re
     } else {
         candidates(&series, step)
     };
-    let best = candidates.into_iter().map(|freq| follow(&series, freq)).min_by_key(|i| i.irregular);
-    let best = best.ok_or(CalendarError::NoSteps)?;
-    let regular = best.steps - best.irregular;
-    if regular * 3 < best.steps {
-        return Err(CalendarError::Irregular { best: best.freq, regular, steps: best.steps });
+    let mut best: Option<(Frequency, usize)> = None;
+    for freq in candidates {
+        // The first of equals is the most telling one, so that another has to be better.
+        let least = best.map_or(usize::MAX, |(_, irregular)| irregular);
+        if least == 0 {
+            break;
+        }
+        let irregular = irregular(&series, freq, least);
+        if irregular < least {
+            best = Some((freq, irregular));
+        }
     }
-    Ok(best)
+    let (freq, irregular) = best.ok_or(CalendarError::NoSteps)?;
+    let steps = series.iter().map(|s| s.len() - 1).sum();
+    let regular = steps - irregular;
+    if regular * 3 < steps {
+        return Err(CalendarError::Irregular { best: freq, regular, steps });
+    }
+    let off_grid = if irregular == 0 { 0 } else { off_grid(&series, freq) };
+    Ok(Inferred { freq, irregular, off_grid, steps })
 }
 
 /// The most common value, the smallest among equals.
@@ -92,17 +105,29 @@ fn candidates(series: &[&[i64]], step: i64) -> Vec<Frequency> {
 
 /// Month steps on the days that rows lie on.
 fn months(series: &[&[i64]], found: &mut Vec<Frequency>) {
-    let month_of = |t: &i64| {
-        let (year, month, _) = civil_from_days(t.div_euclid(DAY));
-        month_index(year, month)
-    };
-    let steps = series.iter().flat_map(|s| s.windows(2)).map(|w| month_of(&w[1]) - month_of(&w[0]));
+    // Months and days of the month: asked for more than once, and dear.
+    let dates: Vec<Vec<(i32, u8)>> = series
+        .iter()
+        .map(|s| {
+            let date = |t: &i64| {
+                let (year, month, day) = civil_from_days(t.div_euclid(DAY));
+                // Months of the 292,000 years that an `i64` of microseconds reaches.
+                (month_index(year, month) as i32, day as u8)
+            };
+            s.iter().map(date).collect()
+        })
+        .collect();
+    let steps = dates.iter().flat_map(|s| s.windows(2)).map(|w| i64::from(w[1].0 - w[0].0));
     let Some(step) = most_common(steps.filter(|m| *m > 0)) else { return };
-    let days = || series.iter().flat_map(|s| s.iter()).map(|t| civil_from_days(t.div_euclid(DAY)));
+    let dates = || dates.iter().flatten().map(|(month, day)| (i64::from(*month), u32::from(*day)));
+    let is_last = |month: i64, day: u32| {
+        let (year, month) = from_month_index(month);
+        day == days_in_month(year, month)
+    };
     // The largest day tells a month step on the 29th or 30th from one on the last day.
-    let day = most_common(days().map(|(_, _, d)| i64::from(d))).unwrap_or(1);
-    let kept = if days().all(|(y, m, d)| d >= 28 && (d == days_in_month(y, m) || d as i64 == day)) && day < 31 {
-        days().map(|(_, _, d)| i64::from(d)).max().unwrap_or(day)
+    let day = most_common(dates().map(|(_, d)| i64::from(d))).unwrap_or(1);
+    let kept = if day < 31 && dates().all(|(m, d)| d >= 28 && (i64::from(d) == day || is_last(m, d))) {
+        dates().map(|(_, d)| i64::from(d)).max().unwrap_or(day)
     } else {
         day
     };
@@ -111,9 +136,7 @@ fn months(series: &[&[i64]], found: &mut Vec<Frequency>) {
         on.push(MonthDay::On(day));
     }
     on.extend([MonthDay::BusinessStart, MonthDay::BusinessEnd]);
-    let phase = |length: i64| {
-        most_common(series.iter().flat_map(|s| s.iter()).map(|t| month_of(t).rem_euclid(length))).unwrap_or(0) as u8
-    };
+    let phase = |length: i64| most_common(dates().map(|(m, _)| m.rem_euclid(length))).unwrap_or(0) as u8;
     let mut cycles = vec![(1, Cycle::Month)];
     if step % 12 == 0 {
         cycles.insert(0, (12, Cycle::Year(phase(12))));
@@ -132,24 +155,26 @@ fn months(series: &[&[i64]], found: &mut Vec<Frequency>) {
     }
 }
 
-/// How well the rows follow `freq`.
-fn follow(series: &[&[i64]], freq: Frequency) -> Inferred {
-    let (mut irregular, mut off_grid, mut steps) = (0, 0, 0);
+/// How many rows are not one step of `freq` before the next one of their series, counted up to `most`.
+fn irregular(series: &[&[i64]], freq: Frequency, most: usize) -> usize {
     if let Some(step) = freq.fixed_step() {
         // Most data has no other step: a pass without a branch per row tells.
         let same = |s: &&[i64]| s.windows(2).fold(true, |all, w| all & (w[1].wrapping_sub(w[0]) == step));
         if series.iter().all(same) && series.iter().all(|s| s.is_sorted()) {
-            return Inferred { freq, irregular, off_grid, steps: series.iter().map(|s| s.len() - 1).sum() };
+            return 0;
         }
     }
-    for pair in series.iter().flat_map(|s| s.windows(2)) {
-        steps += 1;
-        if freq.advance(pair[0], 1) != Some(pair[1]) {
-            irregular += 1;
-            off_grid += usize::from(freq.steps_between(pair[0], pair[1]).is_none_or(|k| k < 1));
-        }
-    }
-    Inferred { freq, irregular, off_grid, steps }
+    crooked(series, freq).take(most).count()
+}
+
+/// How many rows are not a whole number of steps of `freq` before the next one of their series.
+fn off_grid(series: &[&[i64]], freq: Frequency) -> usize {
+    crooked(series, freq).filter(|pair| freq.steps_between(pair[0], pair[1]).is_none_or(|k| k < 1)).count()
+}
+
+/// Rows and the next ones of their series that are not one step of `freq` apart.
+fn crooked<'a>(series: &'a [&'a [i64]], freq: Frequency) -> impl Iterator<Item = &'a [i64]> {
+    series.iter().flat_map(|s| s.windows(2)).filter(move |pair| freq.advance(pair[0], 1) != Some(pair[1]))
 }
 
 #[cfg(test)]
