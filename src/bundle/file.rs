@@ -14,7 +14,7 @@ use super::{
 };
 use crate::atomic_file::write_atomic;
 use crate::kernel::Int8Matrix;
-use crate::model::{Checked, NamedTensor};
+use crate::model::{Checked, NamedTensor, first_not_finite};
 use crate::transform::{ScalerKind, SeriesScaler, Step, TargetPipeline};
 use crate::window::ColumnScalers;
 
@@ -196,14 +196,11 @@ fn read_header(file: &mut File, pages: &mut [u8]) -> std::io::Result<()> {
 
 /// Reads `n` values in f32 that begin at a byte of a file.
 fn floats_at(mut file: &File, at: u64, n: usize) -> std::io::Result<Vec<f32>> {
-    let mut values = Vec::with_capacity(n);
-    let mut buffer = [0; 1 << 14];
+    let mut values = vec![0.0; n];
     file.seek(SeekFrom::Start(at))?;
-    while values.len() < n {
-        let part = &mut buffer[..4 * (n - values.len()).min((1 << 14) / 4)];
-        file.read_exact(part)?;
-        values.extend(part.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)));
-    }
+    file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+    // What was read lies in the file's order, which is little-endian.
+    values.iter_mut().for_each(|v: &mut f32| *v = f32::from_bits(u32::from_le(v.to_bits())));
     Ok(values)
 }
 
@@ -291,7 +288,7 @@ pub(super) fn check_weights(model: &Checked, weights: &[NamedTensor], path: &Pat
         if found.shape != spec.shape || found.data.len() != spec.shape.iter().product::<usize>() {
             return Err(bad(&spec.name, format!("has shape {:?}, expected {:?}", found.shape, spec.shape)));
         }
-        if let Some(at) = found.data.iter().position(|v| !v.is_finite()) {
+        if let Some(at) = first_not_finite(&found.data) {
             return Err(bad(&spec.name, format!("value {at} is {}, expected finite numbers", found.data[at])));
         }
     }

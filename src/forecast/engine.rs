@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::backend::Backend;
+use rayon::ThreadPoolBuilder;
 
 use super::{ForecastError, Forecasts};
 use crate::bundle::{Bundle, Manifest, SeriesState};
@@ -58,7 +59,11 @@ impl<B: Backend> Model<B> {
         let on_slices = match checked.quantization() {
             _ if !in_host_memory::<B>(device) => None,
             Some(_) => HostForecaster::with_integers(&checked, integers, lent)?,
-            None => HostForecaster::with_tensors(&checked, lent)?,
+            None => {
+                let pool = ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+                let pool = pool.map_err(|e| ForecastError::Threads { n: threads, detail: e.to_string() })?;
+                HostForecaster::with_tensors(&checked, lent, Some(&pool))?
+            }
         };
         let net = match on_slices {
             Some(forecaster) => Net::Slices(Arc::new(forecaster)),

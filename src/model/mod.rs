@@ -47,7 +47,7 @@ pub use pooling::PoolingMode;
 pub(crate) use quantization::first_range;
 pub use quantization::{Activations, LayerInput, Quantization, QuantizationConfig, learned_range};
 pub use tensors::{NamedTensor, TensorSpec, Weight, state_dict_order, to_host};
-pub(crate) use tensors::{moved, reshaped, transposed};
+pub(crate) use tensors::{first_not_finite, moved, reshaped, transposed};
 
 use crate::error::{Advise, InvalidSetting};
 

@@ -148,7 +148,7 @@ impl HostSteps {
 
     /// What forecasts with the weights as they are now.
     pub fn forecaster(&self) -> HostForecaster {
-        HostForecaster::floats(self.network.clone(), self.weights.clone())
+        HostForecaster::floats(self.network.clone(), self.weights.clone(), Some(&self.pool))
     }
 
     /// Loss and gradients of one batch.

@@ -128,7 +128,7 @@ fn values(
         }));
         first += rows;
     }
-    side_by_side(pool, tasks);
+    side_by_side(Some(pool), tasks);
 }
 
 /// Gradients of the values of block `number` for the windows from `first` on, as many as `rows`.
@@ -263,7 +263,7 @@ fn weight_gradients(
         let (x, g) = (&x[..n * layer.inputs], &values[i][..n * width]);
         gradients_of_layer(x, g, n, width, weight, bias, pool, &mut tasks);
     }
-    side_by_side(pool, tasks);
+    side_by_side(Some(pool), tasks);
     if !of_pair.is_empty() {
         unfold(block, weights, folded_weight, folded_bias, of_pair, pool);
     }

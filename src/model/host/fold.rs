@@ -76,10 +76,7 @@ pub(super) fn fold<'a>(
             }));
         }
     }
-    match pool {
-        Some(pool) => side_by_side(pool, tasks),
-        None => tasks.into_iter().for_each(|task| task()),
-    }
+    side_by_side(pool, tasks);
 }
 
 /// Gradients of the two layers of `block`, which were folded: `gradients` as they lie among all (weight and bias of the first, then of the second),
@@ -126,5 +123,5 @@ pub(super) fn unfold(
     tasks.push(Box::new(move || {
         product(w1, Matrix::new(bias, units, 1), MatrixMut::new(first_bias, between, 1), false);
     }));
-    side_by_side(pool, tasks);
+    side_by_side(Some(pool), tasks);
 }

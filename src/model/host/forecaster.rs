@@ -3,15 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::super::nhits::NHits;
-use super::super::tensors::{read, transpose_onto};
+use super::super::tensors::{read, transpose_into};
 use super::super::{Checked, LayerInput, ModelError};
-use super::forward::{block_input, explain, fit, interpolate, linear, only_knots, reversed};
+use super::forward::{block_input, explain, fit, interpolate, linear, only_knots, reversed, side_by_side, take};
 use super::input::HostInput;
 use super::layout::{HostNetwork, weights_of};
 use super::units::activate;
 use crate::kernel::{Instructions, Int8Dense, Int8Input, Int8Matrix, Int8Scratch, RowScale};
 use crate::workers::split_evenly;
 use burn::tensor::backend::Backend;
+use rayon::ThreadPool;
 
 /// Windows that are computed together.
 const WINDOWS_AT_ONCE: usize = 256;
@@ -56,26 +57,32 @@ impl HostForecaster {
     /// A copy of a network's weights; none where [`HostNetwork::new`] gives none.
     pub fn new<B: Backend>(net: &NHits<B>) -> Option<Self> {
         let network = HostNetwork::new(net.checked())?;
-        Some(Self::floats(network, weights_of(net)))
+        Some(Self::floats(network, weights_of(net), None))
     }
 
-    /// A network with weights from `source`, as [`NHits::with_tensors`]; none where [`HostNetwork::new`] gives none.
+    /// A network with weights from `source`, as [`NHits::with_tensors`], laid out and folded on the threads of `pool`; none
+    /// where [`HostNetwork::new`] gives none. How many threads there are changes no bit.
     ///
     /// # Errors
     /// As [`NHits::with_tensors`].
     pub fn with_tensors<'a>(
         config: &Checked,
         source: impl Fn(&str) -> Option<(&'a [usize], &'a [f32])>,
+        pool: Option<&ThreadPool>,
     ) -> Result<Option<Self>, ModelError> {
         let Some(network) = HostNetwork::new(config) else { return Ok(None) };
-        let mut weights = Vec::with_capacity(network.n_weights());
+        let mut weights = vec![0.0; network.n_weights()];
+        let mut rest = &mut weights[..];
+        let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
         for (spec, values) in read(config, source)? {
-            match spec.shape[..] {
-                [outputs, inputs] => transpose_onto(&mut weights, values, outputs, inputs),
-                _ => weights.extend_from_slice(values),
-            }
+            let to = take(&mut rest, values.len());
+            tasks.push(Box::new(move || match spec.shape[..] {
+                [outputs, inputs] => transpose_into(values, outputs, inputs, to),
+                _ => to.copy_from_slice(values),
+            }));
         }
-        Ok(Some(Self::floats(network, weights)))
+        side_by_side(pool, tasks);
+        Ok(Some(Self::floats(network, weights, pool)))
     }
 
     /// A quantized network: `integers` gives its layers by their names ([`Checked::layer_names`]), `source` all weights as
@@ -102,7 +109,8 @@ impl HostForecaster {
             })
             .collect();
         let Some(network) = HostNetwork::without(config, |i| scales[i].is_some()) else { return Ok(None) };
-        let mut weights = Vec::with_capacity(network.n_weights());
+        let mut weights = vec![0.0; network.n_weights()];
+        let mut rest = &mut weights[..];
         let mut layers: Vec<Option<Int8Dense>> = (0..names.len()).map(|_| None).collect();
         for (spec, values) in read(config, source)? {
             let layer = spec.name.rsplit_once('.').and_then(|(layer, _)| names.iter().position(|n| n == layer));
@@ -113,9 +121,11 @@ impl HostForecaster {
                         return Err(ModelError::TensorShape { name: spec.name, expected: spec.shape, found, values });
                     }
                 }
-                ([outputs, inputs], None) => transpose_onto(&mut weights, values, *outputs, *inputs),
+                ([outputs, inputs], None) => {
+                    transpose_into(values, *outputs, *inputs, take(&mut rest, values.len()));
+                }
                 (_, integers) => {
-                    weights.extend_from_slice(values);
+                    take(&mut rest, values.len()).copy_from_slice(values);
                     // A layer's bias follows its weight.
                     if let Some((i, (scale, weight))) = integers {
                         layers[i] = Some(Int8Dense::new(weight, values, scale));
@@ -128,8 +138,8 @@ impl HostForecaster {
 
     /// A network in f32 with `weights` in the order of its layout, the first layers of its blocks folded where that saves
     /// products.
-    pub(crate) fn floats(network: HostNetwork, weights: Vec<f32>) -> Self {
-        let (network, weights) = network.folded(weights);
+    pub(crate) fn floats(network: HostNetwork, weights: Vec<f32>, pool: Option<&ThreadPool>) -> Self {
+        let (network, weights) = network.folded(weights, pool);
         Self::assemble(network, weights, Vec::new())
     }
 

@@ -98,11 +98,12 @@ pub(super) fn row_parts(n: usize, parts: usize) -> Vec<usize> {
 }
 
 /// Runs every task, on the threads of `pool` where there are several.
-pub(super) fn side_by_side<'a>(pool: &ThreadPool, tasks: Vec<Box<dyn FnOnce() + Send + 'a>>) {
-    if tasks.len() == 1 || pool.current_num_threads() == 1 {
-        tasks.into_iter().for_each(|task| task());
-    } else {
-        pool.scope(|scope| tasks.into_iter().for_each(|task| scope.spawn(move |_| task())));
+pub(super) fn side_by_side<'a>(pool: Option<&ThreadPool>, tasks: Vec<Box<dyn FnOnce() + Send + 'a>>) {
+    match pool {
+        Some(pool) if tasks.len() > 1 && pool.current_num_threads() > 1 => {
+            pool.scope(|scope| tasks.into_iter().for_each(|task| scope.spawn(move |_| task())));
+        }
+        _ => tasks.into_iter().for_each(|task| task()),
     }
 }
 
@@ -143,7 +144,7 @@ impl Pass {
             tasks.push(Box::new(move || forward_rows(network, weights, input, from, rows, buffers, key)));
             first += rows;
         }
-        side_by_side(pool, tasks);
+        side_by_side(Some(pool), tasks);
     }
 
     fn prepare(&mut self, network: &HostNetwork, n: usize) {

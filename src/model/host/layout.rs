@@ -6,6 +6,7 @@ use std::ops::Range;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
+use rayon::ThreadPool;
 
 use super::super::Activation;
 use super::super::config::{BlockShape, Checked};
@@ -111,10 +112,10 @@ impl HostNetwork {
     }
 
     /// The plan and the weights with the first two layers of each block as one where a forecast then has fewer products.
-    pub(super) fn folded(self, mut weights: Vec<f32>) -> (Self, Vec<f32>) {
+    pub(super) fn folded(self, mut weights: Vec<f32>, pool: Option<&ThreadPool>) -> (Self, Vec<f32>) {
         let mut folds: Vec<Option<Folded>> =
             self.blocks.iter().map(|block| pays(block).then(Folded::default)).collect();
-        fold(self.blocks.iter().zip(&mut folds).filter_map(|(b, f)| Some((b, f.as_mut()?))), &weights, None);
+        fold(self.blocks.iter().zip(&mut folds).filter_map(|(b, f)| Some((b, f.as_mut()?))), &weights, pool);
         // A folded layer is smaller than the two that it stands for, so that all others move towards the front: there is no
         // second copy of the weights at any time.
         let mut end = 0;

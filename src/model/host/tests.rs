@@ -182,8 +182,13 @@ fn the_forecaster_forecasts_what_the_tensors_do() {
             let both = Both::new(&config, 37);
             let named = net.tensors();
             let source = |name: &str| named.iter().find(|t| t.name == name).map(|t| (&t.shape[..], &t.data[..]));
-            let read = HostForecaster::with_tensors(&checked, source).unwrap().unwrap();
-            assert!(read.forecast(&both.slices()) == forecaster.forecast(&both.slices()), "{name}: from named weights");
+            for pool in [None, Some(pool(3))] {
+                let read = HostForecaster::with_tensors(&checked, source, pool.as_ref()).unwrap().unwrap();
+                assert!(
+                    read.forecast(&both.slices()) == forecaster.forecast(&both.slices()),
+                    "{name}: from named weights"
+                );
+            }
         }
     });
 }
