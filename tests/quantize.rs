@@ -136,6 +136,15 @@ fn every_way_of_rounding_forecasts_nearly_as_the_float_model_and_comes_back_from
         let mut weights = int8.weights.clone();
         weights.sort_by(|a, b| a.name.cmp(&b.name));
         assert!(back.weights == weights && back.integers == int8.integers && back.series == int8.series);
+        // A weight is there once, as integers or as floats, and what integers stand for is near what it was.
+        let unpacked = back.unpacked(|_| true);
+        assert_eq!((unpacked.len(), unpacked.len() + weights.len()), (12, float.weights.len()), "{config:?}");
+        for t in &unpacked {
+            let was = float.weights.iter().find(|w| w.name == t.name).unwrap();
+            assert_eq!(t.shape, was.shape);
+            let most = was.data.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            assert!(t.data.iter().zip(&was.data).all(|(a, b)| (a - b).abs() <= most / 127.0), "{config:?} {}", t.name);
+        }
         assert_eq!(back.manifest.quantization, int8.manifest.quantization);
         assert_eq!(back.to_bytes().unwrap(), bytes);
     }

@@ -104,7 +104,10 @@ fn card(bundle: &Bundle, name: &str) -> Metadata {
             input_size: Some(count(m.model.input_size)),
             horizon: Some(count(m.model.horizon)),
             hidden: m.model.mlp_units.iter().flatten().map(|n| count(*n)).collect(),
-            parameters: Some(bundle.weights.iter().map(|w| count(w.data.len())).sum()),
+            parameters: Some(
+                bundle.weights.iter().map(|w| count(w.data.len())).sum::<u64>()
+                    + bundle.integers.iter().map(|q| count(q.weight.values.len())).sum::<u64>(),
+            ),
         },
         data,
         hardware,

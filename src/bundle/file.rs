@@ -8,7 +8,7 @@ use std::path::Path;
 use memmap2::MmapMut;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::quantized::{scale_name, unpacked, zero_name};
+use super::quantized::{scale_name, zero_name};
 use super::{
     Bundle, BundleError, FORMAT_VERSION, MADE_FORMAT, Manifest, QUANTIZED_FORMAT, QuantizedLayer, SeriesState,
 };
@@ -41,19 +41,18 @@ impl Bundle {
         // name, type, shape, bytes; the views below borrow the bytes.
         let mut parts: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         for t in &self.weights {
-            let layer = t.name.strip_suffix(".weight").and_then(|l| self.integers.iter().find(|q| q.layer == l));
-            if let Some(QuantizedLayer { layer, weight }) = layer {
-                let bytes = |values: &[i8]| values.iter().map(|v| v.to_le_bytes()[0]).collect::<Vec<u8>>();
-                parts.push((t.name.clone(), Dtype::I8, t.shape.clone(), bytes(&weight.values)));
-                let scales = weight.scales.iter().flat_map(|v| v.to_le_bytes()).collect();
-                parts.push((scale_name(layer), Dtype::F32, vec![weight.scales.len()], scales));
-                if let Some(zeros) = &weight.zeros {
-                    parts.push((zero_name(layer), Dtype::I8, vec![zeros.len()], bytes(zeros)));
-                }
-                continue;
-            }
             let bytes = t.data.iter().flat_map(|v| v.to_le_bytes()).collect();
             parts.push((t.name.clone(), Dtype::F32, t.shape.clone(), bytes));
+        }
+        for QuantizedLayer { layer, weight } in &self.integers {
+            let bytes = |values: &[i8]| values.iter().map(|v| v.to_le_bytes()[0]).collect::<Vec<u8>>();
+            let shape = vec![weight.outputs, weight.inputs];
+            parts.push((format!("{layer}.weight"), Dtype::I8, shape, bytes(&weight.values)));
+            let scales = weight.scales.iter().flat_map(|v| v.to_le_bytes()).collect();
+            parts.push((scale_name(layer), Dtype::F32, vec![weight.scales.len()], scales));
+            if let Some(zeros) = &weight.zeros {
+                parts.push((zero_name(layer), Dtype::I8, vec![zeros.len()], bytes(zeros)));
+            }
         }
         if let Some(series) = &self.series {
             let ids = serde_json::to_vec(&series.ids).map_err(|e| bad("series.ids", e.to_string()))?;
@@ -173,9 +172,8 @@ impl Bundle {
             })
             .collect::<Result<Vec<_>, BundleError>>()?;
         let mut weights = weights;
-        weights.extend(integers.iter().map(unpacked));
         weights.sort_by(|a, b| a.name.cmp(&b.name));
-        check_weights(&model, &weights, path)?;
+        check_weights(&model, &weights, is_integer, path)?;
         let series = tensors.names().contains(&"series.ids").then(|| reader.series(&manifest)).transpose()?;
         Ok(Self { manifest, weights, series, integers })
     }
@@ -274,10 +272,16 @@ fn read_manifest(text: &str, path: &Path) -> Result<(Manifest, Checked), BundleE
 }
 
 /// That the file has every weight of the network, in its shape and finite: a network is built from checked weights only.
-pub(super) fn check_weights(model: &Checked, weights: &[NamedTensor], path: &Path) -> Result<(), BundleError> {
+/// `elsewhere` tells the weights that are no floats, which were checked when they were read.
+pub(super) fn check_weights(
+    model: &Checked,
+    weights: &[NamedTensor],
+    elsewhere: impl Fn(&str) -> bool,
+    path: &Path,
+) -> Result<(), BundleError> {
     let by_name: HashMap<&str, &NamedTensor> = weights.iter().map(|t| (t.name.as_str(), t)).collect();
     let bad = |name: &str, detail: String| BundleError::BadTensor { path: path.into(), name: name.into(), detail };
-    for spec in model.tensor_specs() {
+    for spec in model.tensor_specs().into_iter().filter(|spec| !elsewhere(&spec.name)) {
         let Some(found) = by_name.get(spec.name.as_str()) else {
             // A shared slope may well be there under one name only.
             if spec.same_as.is_some() {

@@ -222,7 +222,7 @@ pub fn import_neuralforecast(bytes: &[u8], path: &Path, options: &ImportOptions)
         embeddings: Vec::new(),
     };
     let checked = model.check().map_err(|e| fail(e.to_string(), "check the settings against those of the training"))?;
-    check_weights(&checked, &weights, path)?;
+    check_weights(&checked, &weights, |_| false, path)?;
     let manifest = Manifest {
         format_version: PLAIN_FORMAT,
         program: format!("nhits {}", env!("CARGO_PKG_VERSION")),

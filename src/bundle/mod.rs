@@ -47,10 +47,11 @@ impl SeriesState {
 pub struct Bundle {
     /// What the model is and how it was made.
     pub manifest: Manifest,
-    /// The weights, `state_dict` names and layout.
+    /// The weights in f32, `state_dict` names and layout. Those of the layers in `integers` are not among them:
+    /// [`Bundle::unpacked`] gives them.
     pub weights: Vec<NamedTensor>,
     /// What was fitted per series; `None` for an imported model.
     pub series: Option<SeriesState>,
-    /// The integers of the layers that [`Manifest::quantization`] names; `weights` holds what they stand for.
+    /// The weights of the layers that [`Manifest::quantization`] names.
     pub integers: Vec<QuantizedLayer>,
 }

@@ -120,8 +120,7 @@ impl Bundle {
     }
 
     /// This model with the weights of layers as integers: `inputs` holds how the input of each layer is treated, in the
-    /// order of [`Checked::layer_names`], and nothing for a layer that stays in f32. The weights of the new bundle are
-    /// what the integers stand for.
+    /// order of [`Checked::layer_names`], and nothing for a layer that stays in f32.
     ///
     /// # Errors
     /// A setting that is not allowed, or a model that is quantized already.
@@ -143,14 +142,14 @@ impl Bundle {
         for (layer, input) in network.layer_names().into_iter().zip(inputs) {
             let Some(input) = *input else { continue };
             let name = format!("{layer}.weight");
-            let found = weights.iter_mut().find(|t| t.name == name);
-            let weight = found.ok_or_else(|| ModelError::MissingTensor { name: name.clone(), expected: vec![] })?;
+            let found = weights.iter().position(|t| t.name == name);
+            let found = found.ok_or_else(|| ModelError::MissingTensor { name: name.clone(), expected: vec![] })?;
+            let weight = weights.remove(found);
             let [outputs, inputs] = weight.shape[..] else {
                 let (found, values) = (weight.shape.clone(), weight.data.len());
                 return Err(ModelError::TensorShape { name, expected: vec![0, 0], found, values });
             };
             let matrix = Int8Matrix::from_floats(&weight.data, outputs, inputs, config.scheme());
-            weight.data = matrix.to_floats();
             integers.push(QuantizedLayer { layer: layer.clone(), weight: matrix });
             layers.push(QuantizedInput { layer, input });
         }
@@ -161,6 +160,19 @@ impl Bundle {
         let manifest =
             Manifest { format_version: QUANTIZED_FORMAT, quantization: Some(record), ..self.manifest.clone() };
         Ok(Self { manifest, weights, series: self.series.clone(), integers })
+    }
+
+    /// The weights that integers stand for, of the layers whose input is treated as `wanted` wants it.
+    pub fn unpacked(&self, wanted: impl Fn(LayerInput) -> bool) -> Vec<NamedTensor> {
+        let layers = self.manifest.quantization.iter().flat_map(|record| &record.layers);
+        let layers =
+            layers.filter(|l| wanted(l.input)).filter_map(|l| self.integers.iter().find(|q| q.layer == l.layer));
+        let unpacked = layers.map(|QuantizedLayer { layer, weight }| NamedTensor {
+            name: format!("{layer}.weight"),
+            shape: vec![weight.outputs, weight.inputs],
+            data: weight.to_floats(),
+        });
+        unpacked.collect()
     }
 
     /// How the input of a layer is treated, and its integers; nothing for a layer in f32.
@@ -187,14 +199,4 @@ pub(super) fn scale_name(layer: &str) -> String {
 /// See [`scale_name`].
 pub(super) fn zero_name(layer: &str) -> String {
     format!("quantized.{layer}.weight.zero_point")
-}
-
-/// The weight that integers stand for.
-pub(super) fn unpacked(layer: &QuantizedLayer) -> NamedTensor {
-    let weight = &layer.weight;
-    NamedTensor {
-        name: format!("{}.weight", layer.layer),
-        shape: vec![weight.outputs, weight.inputs],
-        data: weight.to_floats(),
-    }
 }

@@ -1,6 +1,7 @@
 //! `Model`: a bundle ready to compute, and the ways to ask it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::bundle::{Bundle, Manifest, SeriesState};
 use crate::calendar::Clock;
 use crate::data::{Column, Panel};
 use crate::model::host::{HostForecaster, Int8Layer, in_host_memory};
-use crate::model::{NHits, to_host};
+use crate::model::{NHits, NamedTensor, to_host};
 use crate::transform::SeriesScaler;
 use crate::window::{
     ColumnScalers, HostBatch, HostSide, Padding, Target, Window, WindowBatcher, WindowError, WindowIndex, WindowRules,
@@ -42,6 +43,12 @@ pub struct Model<B: Backend> {
     device: B::Device,
 }
 
+/// Shape and values of a weight by its name.
+fn lent<'a>(weights: [&'a [NamedTensor]; 2]) -> impl Fn(&str) -> Option<(&'a [usize], &'a [f32])> {
+    let by_name: HashMap<&str, &NamedTensor> = weights.into_iter().flatten().map(|t| (t.name.as_str(), t)).collect();
+    move |name| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]))
+}
+
 impl<B: Backend> Model<B> {
     /// Puts a bundle's weights on `device`, computing on `threads` threads.
     ///
@@ -49,25 +56,28 @@ impl<B: Backend> Model<B> {
     /// When the weights do not fit the bundle's configuration.
     pub fn new(bundle: &Bundle, device: &B::Device, threads: usize) -> Result<Self, ForecastError> {
         let checked = bundle.network()?;
-        let by_name: std::collections::HashMap<&str, &crate::model::NamedTensor> =
-            bundle.weights.iter().map(|t| (t.name.as_str(), t)).collect();
-        let lent = |name: &str| by_name.get(name).map(|t| (&t.shape[..], &t.data[..]));
         let integers = |layer: &str| {
             let (input, weight) = bundle.quantized_layer(layer)?;
             Some(Int8Layer { input, weight })
         };
         let on_slices = match checked.quantization() {
             _ if !in_host_memory::<B>(device) => None,
-            Some(_) => HostForecaster::with_integers(&checked, integers, lent)?,
+            Some(_) => {
+                // The others compute in integers.
+                let unpacked = bundle.unpacked(|input| !input.is_rounded());
+                HostForecaster::with_integers(&checked, integers, lent([&bundle.weights, &unpacked]))?
+            }
             None => {
                 let pool = ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
                 let pool = pool.map_err(|e| ForecastError::Threads { n: threads, detail: e.to_string() })?;
-                HostForecaster::with_tensors(&checked, lent, Some(&pool))?
+                HostForecaster::with_tensors(&checked, lent([&bundle.weights, &[]]), Some(&pool))?
             }
         };
         let net = match on_slices {
             Some(forecaster) => Net::Slices(Arc::new(forecaster)),
             None => {
+                let unpacked = bundle.unpacked(|_| true);
+                let lent = lent([&bundle.weights, &unpacked]);
                 let source = |name: &str| lent(name).map(|(shape, values)| (shape.to_vec(), values.to_vec()));
                 Net::Tensors(Arc::new(NHits::with_tensors(&checked, source, device)?))
             }

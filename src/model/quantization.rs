@@ -158,6 +158,13 @@ pub enum LayerInput {
     },
 }
 
+impl LayerInput {
+    /// Whether it is laid on integers in a way that is settled, so that the layer can compute in integers.
+    pub fn is_rounded(self) -> bool {
+        matches!(self, Self::Dynamic | Self::Fixed { .. })
+    }
+}
+
 impl From<Int8Input> for LayerInput {
     fn from(input: Int8Input) -> Self {
         Self::Fixed { scale: input.scale, zero: input.zero }

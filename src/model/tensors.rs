@@ -138,7 +138,7 @@ impl<B: Backend> NHits<B> {
             let (_, found) = given.iter().find(|(spec, _)| spec.name == name)?;
             found.as_ref().map(|(shape, values)| (&shape[..], &values[..]))
         };
-        let values = read(config, find)?.into_iter().map(|(spec, values)| (spec, values.to_vec())).collect();
+        let values = read(config, |_| false, find)?.into_iter().map(|(spec, values)| (spec, values.to_vec())).collect();
         Ok(Self::assemble(config, values, device))
     }
 
@@ -212,16 +212,17 @@ impl<B: Backend> NHits<B> {
 }
 
 /// The values of all of a network's own (not shared) weights, in the order of the specs, from `source`, which gives shape
-/// and row-major values for a `state_dict` name.
+/// and row-major values for a `state_dict` name; without those that are `elsewhere`.
 ///
 /// # Errors
 /// As [`NHits::with_tensors`].
 pub(super) fn read<'a>(
     config: &Checked,
+    elsewhere: impl Fn(&str) -> bool,
     source: impl Fn(&str) -> Option<(&'a [usize], &'a [f32])>,
 ) -> Result<Vec<(TensorSpec, &'a [f32])>, ModelError> {
     let mut read: Vec<(TensorSpec, &[f32])> = vec![];
-    for spec in config.tensor_specs() {
+    for spec in config.tensor_specs().into_iter().filter(|spec| !elsewhere(&spec.name)) {
         let name = spec.name.clone();
         let Some((shape, values)) = source(&name) else {
             // A file may well hold a shared slope under one name only.

@@ -74,7 +74,7 @@ impl HostForecaster {
         let mut weights = vec![0.0; network.n_weights()];
         let mut rest = &mut weights[..];
         let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-        for (spec, values) in read(config, source)? {
+        for (spec, values) in read(config, |_| false, source)? {
             let to = take(&mut rest, values.len());
             tasks.push(Box::new(move || match spec.shape[..] {
                 [outputs, inputs] => transpose_into(values, outputs, inputs, to),
@@ -85,9 +85,9 @@ impl HostForecaster {
         Ok(Some(Self::floats(network, weights, pool)))
     }
 
-    /// A quantized network: `integers` gives its layers by their names ([`Checked::layer_names`]), `source` all weights as
-    /// for [`HostForecaster::with_tensors`], those that the integers stand for among them. Layers whose inputs are rounded
-    /// compute in integers; the others in f32. None where [`HostNetwork::new`] gives none for the same network in f32.
+    /// A quantized network: `integers` gives its layers by their names ([`Checked::layer_names`]). Those whose inputs are
+    /// rounded ([`LayerInput::is_rounded`]) compute in integers, the others in f32: `source` gives all other weights, as for
+    /// [`HostForecaster::with_tensors`]. None where [`HostNetwork::new`] gives none for the same network in f32.
     ///
     /// # Errors
     /// As [`NHits::with_tensors`].
@@ -112,25 +112,27 @@ impl HostForecaster {
         let mut weights = vec![0.0; network.n_weights()];
         let mut rest = &mut weights[..];
         let mut layers: Vec<Option<Int8Dense>> = (0..names.len()).map(|_| None).collect();
-        for (spec, values) in read(config, source)? {
-            let layer = spec.name.rsplit_once('.').and_then(|(layer, _)| names.iter().position(|n| n == layer));
-            match (&spec.shape[..], layer.and_then(|i| scales[i].map(|scale| (i, scale)))) {
-                ([outputs, inputs], Some((_, (_, weight)))) => {
-                    if [weight.outputs, weight.inputs] != [*outputs, *inputs] {
-                        let (found, values) = (vec![weight.outputs, weight.inputs], weight.values.len());
-                        return Err(ModelError::TensorShape { name: spec.name, expected: spec.shape, found, values });
-                    }
-                }
-                ([outputs, inputs], None) => {
-                    transpose_into(values, *outputs, *inputs, take(&mut rest, values.len()));
-                }
-                (_, integers) => {
-                    take(&mut rest, values.len()).copy_from_slice(values);
-                    // A layer's bias follows its weight.
-                    if let Some((i, (scale, weight))) = integers {
-                        layers[i] = Some(Int8Dense::new(weight, values, scale));
-                    }
-                }
+        let layer_of = |name: &str, ending: &str| {
+            let layer = name.strip_suffix(ending)?;
+            let i = names.iter().position(|n| n == layer)?;
+            Some((i, scales[i]?))
+        };
+        for spec in config.tensor_specs() {
+            if let Some((_, (_, weight))) = layer_of(&spec.name, ".weight")
+                && [weight.outputs, weight.inputs] != spec.shape[..]
+            {
+                let (found, values) = (vec![weight.outputs, weight.inputs], weight.values.len());
+                return Err(ModelError::TensorShape { name: spec.name, expected: spec.shape, found, values });
+            }
+        }
+        for (spec, values) in read(config, |name| layer_of(name, ".weight").is_some(), source)? {
+            let to = take(&mut rest, values.len());
+            match spec.shape[..] {
+                [outputs, inputs] => transpose_into(values, outputs, inputs, to),
+                _ => to.copy_from_slice(values),
+            }
+            if let Some((i, (scale, weight))) = layer_of(&spec.name, ".bias") {
+                layers[i] = Some(Int8Dense::new(weight, values, scale));
             }
         }
         Ok(Some(Self::assemble(network, weights, layers)))
