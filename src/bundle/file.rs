@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use memmap2::MmapMut;
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::quantized::{scale_name, zero_name};
@@ -153,9 +154,12 @@ impl Bundle {
         let integers = reader.integers(&manifest, &model)?;
         let is_integer =
             |name: &str| name.strip_suffix(".weight").is_some_and(|layer| integers.iter().any(|q| q.layer == layer));
-        let weights = tensors
-            .iter()
-            .filter(|(name, _)| !OTHERS.iter().any(|p| name.starts_with(p)) && !is_integer(name))
+        let floats =
+            tensors.iter().filter(|(name, _)| !OTHERS.iter().any(|p| name.starts_with(p)) && !is_integer(name));
+        // Several at a time: most of the work are fresh pages for them. The first error is told, as if one came after the other.
+        let weights: Vec<Result<NamedTensor, BundleError>> = floats
+            .collect::<Vec<_>>()
+            .into_par_iter()
             .map(|(name, view)| {
                 Ok(NamedTensor {
                     name: name.to_string(),
@@ -170,8 +174,8 @@ impl Bundle {
                     },
                 })
             })
-            .collect::<Result<Vec<_>, BundleError>>()?;
-        let mut weights = weights;
+            .collect();
+        let mut weights = weights.into_iter().collect::<Result<Vec<_>, _>>()?;
         weights.sort_by(|a, b| a.name.cmp(&b.name));
         check_weights(&model, &weights, is_integer, path)?;
         let series = tensors.names().contains(&"series.ids").then(|| reader.series(&manifest)).transpose()?;
@@ -193,13 +197,27 @@ fn read_header(file: &mut File, pages: &mut [u8]) -> std::io::Result<()> {
 }
 
 /// Reads `n` values in f32 that begin at a byte of a file.
-fn floats_at(mut file: &File, at: u64, n: usize) -> std::io::Result<Vec<f32>> {
+fn floats_at(file: &File, at: u64, n: usize) -> std::io::Result<Vec<f32>> {
     let mut values = vec![0.0; n];
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+    read_at(file, at, bytemuck::cast_slice_mut(&mut values))?;
     // What was read lies in the file's order, which is little-endian.
     values.iter_mut().for_each(|v: &mut f32| *v = f32::from_bits(u32::from_le(v.to_bits())));
     Ok(values)
+}
+
+/// Fills `bytes` from a place in a file that other threads may be reading too.
+#[cfg(unix)]
+fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+/// The same, one thread after the other: a file has one position.
+#[cfg(not(unix))]
+fn read_at(mut file: &File, at: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(bytes)
 }
 
 /// The tensor of what step `k` of the target's transforms fitted.
