@@ -180,6 +180,44 @@ fn the_default_network_becomes_nearly_four_times_smaller() {
 }
 
 #[test]
+fn a_bundle_without_a_weight_or_with_a_wrong_one_is_refused_by_its_name() {
+    let float = trained(&network(), steps(20));
+    let int8 = rounded(&float, &QuantizationConfig::default());
+    for whole in [&float, &int8] {
+        let refused = |change: &dyn Fn(&mut Bundle), parts: &[&str]| {
+            let mut broken = whole.clone();
+            change(&mut broken);
+            let error = Bundle::from_bytes(&broken.to_bytes().unwrap(), Path::new("x.st")).unwrap_err();
+            assert_eq!(error.kind(), "bad-tensor", "{error}");
+            for part in parts {
+                assert!(error.to_string().contains(part), "{part}: {error}");
+            }
+        };
+        let name = "blocks.1.layers.0.bias";
+        let weight = |b: &Bundle| b.weights.iter().position(|t| t.name == name).unwrap();
+        refused(&|b| drop(b.weights.remove(weight(b))), &["x.st", name, "is missing"]);
+        let wrong = |value: f32| {
+            move |b: &mut Bundle| {
+                let at = weight(b);
+                b.weights[at].data[2] = value;
+            }
+        };
+        refused(&wrong(f32::NAN), &[name, "value 2", "NaN"]);
+        refused(&wrong(f32::INFINITY), &[name, "value 2", "inf"]);
+        let longer = |b: &mut Bundle| {
+            let at = weight(b);
+            let t = &mut b.weights[at];
+            t.data.push(0.0);
+            t.shape[0] += 1;
+        };
+        refused(&longer, &[name, "has shape", "expected"]);
+        if let Some(layer) = whole.integers.first().map(|q| q.layer.clone()) {
+            refused(&|b| drop(b.integers.remove(0)), &[&layer, "is missing"]);
+        }
+    }
+}
+
+#[test]
 fn layers_may_stay_in_f32_by_name() {
     let float = trained(&network(), steps(20));
     let kept = "blocks.1.layers.0".to_string();

@@ -155,6 +155,8 @@ fn the_registry_shows_precision_and_float_parent() {
     assert_eq!(int8["extra"]["precision"], "int8");
     assert_eq!(int8["extra"]["float_parent"], float["sha256"]);
     assert_eq!(int8["parent"], float["id"]);
+    assert!(float["architecture"]["parameters"].as_u64().unwrap() > 0);
+    assert_eq!(int8["architecture"], float["architecture"], "integers are parameters too");
     let shown = folder.ok("models --registry r show m@latest").stdout;
     for part in ["precision", "int8", "float_parent", float["id"].as_str().unwrap()] {
         assert!(shown.contains(part), "{part}: {shown}");
