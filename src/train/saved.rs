@@ -44,7 +44,7 @@ impl<B: Backend> Trained<B> {
         bundle.weights.retain(|t| !t.name.ends_with(".input_range"));
         bundle
             .quantized(quantize, &inputs, QuantizedBy::Qat, self.from.clone())
-            .expect("the plan of the run checked these settings for this network, and the weights are all there")
+            .expect("the plan checked these settings for this network; a run ends with all weights, and finite ones")
     }
 
     /// The bundle of this run: the weights of the best epoch and everything that a forecast needs. `job` and `plan` are
