@@ -218,6 +218,15 @@ fn a_bundle_without_a_weight_or_with_a_wrong_one_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_model_that_cannot_be_read_is_named_with_what_could_be() {
+    for path in ["none.st", "."] {
+        let error = Bundle::load(Path::new(path)).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("cannot read {path}: ")), "{error}");
+        assert!(error.hint().unwrap().contains("nhits train"), "{:?}", error.hint());
+    }
+}
+
+#[test]
 fn layers_may_stay_in_f32_by_name() {
     let float = trained(&network(), steps(20));
     let kept = "blocks.1.layers.0".to_string();

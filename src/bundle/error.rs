@@ -99,7 +99,10 @@ impl Advise for BundleError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => None,
+            Self::Io { .. } => Some(
+                "name a file that `nhits train` or `nhits import` wrote, or a model of the registry: NAME, NAME@1.2.0"
+                    .into(),
+            ),
             Self::Write { .. } => Some(
                 "check the folder, its rights and the space on the disk; after training, `--resume` writes the model \
                  again from the newest checkpoint"
