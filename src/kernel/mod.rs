@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `product` | matrix products in f32 |
+//! | `sparse` | the same without the zeros of one side |
 //! | `int8` | products of 8-bit integers with exact sums, by the best instructions that the processor has |
 //! | `int8_scales` | from floats to 8-bit integers and back: scales, zero points, rounding |
 //! | `int8_dense` | a layer of a network in 8-bit integers |
@@ -12,6 +13,7 @@ mod int8_dense;
 mod int8_scales;
 mod product;
 mod row;
+mod sparse;
 
 pub use int8::Instructions;
 pub(crate) use int8_dense::Int8Scratch;

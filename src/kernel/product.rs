@@ -1,6 +1,8 @@
-//! Matrix products of slices by the `gemm` crate, on the calling thread.
+//! Matrix products of slices on the calling thread: by the `gemm` crate, or without the zeros of one side.
 
 use std::ops::RangeInclusive;
+
+use super::sparse;
 
 /// A matrix in a slice: `rows` by `columns`, any step from one row or column to the next.
 #[derive(Debug, Clone, Copy)]
@@ -9,18 +11,20 @@ pub struct Matrix<'a> {
     rows: usize,
     columns: usize,
     /// From one row to the next.
-    row_step: usize,
+    pub(super) row_step: usize,
     /// From one column to the next.
-    column_step: usize,
+    pub(super) column_step: usize,
+    zeros: bool,
 }
 
-/// A row-major matrix in a slice that is written; rows may be further apart than they are long.
+/// A matrix in a slice that is written, with such steps.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
     values: &'a mut [f32],
     rows: usize,
     columns: usize,
-    row_step: usize,
+    pub(super) row_step: usize,
+    pub(super) column_step: usize,
 }
 
 /// Whether a slice of `len` values holds every element of such a matrix.
@@ -34,6 +38,49 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// When there are not `rows * columns` values.
     pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
+        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: false }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Says whether so many elements are zero that it pays to look for them.
+    pub fn with_zeros(self, zeros: bool) -> Self {
+        Self { zeros, ..self }
+    }
+
+    /// The matrix with rows and columns exchanged; nothing moves.
+    pub fn transposed(self) -> Self {
+        let Self { values, rows, columns, row_step, column_step, zeros } = self;
+        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step, zeros }
+    }
+
+    /// The columns from `first` on, `n` of them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn columns(self, first: usize, n: usize) -> Self {
+        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
+        let skip = (first * self.column_step).min(self.values.len());
+        Self { values: &self.values[skip..], columns: n, ..self }
+    }
+
+    /// Where the first element lies.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn start(&self) -> *const f32 {
+        self.values.as_ptr()
+    }
+}
+
+impl<'a> MatrixMut<'a> {
+    /// Row-major values.
+    ///
+    /// # Panics
+    /// When there are not `rows * columns` values.
+    pub fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
         Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
@@ -51,29 +98,35 @@ impl<'a> Matrix<'a> {
     pub fn columns(self, first: usize, n: usize) -> Self {
         assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
         let skip = (first * self.column_step).min(self.values.len());
-        Self { values: &self.values[skip..], columns: n, ..self }
+        Self { values: &mut self.values[skip..], columns: n, ..self }
+    }
+
+    /// The same, for a while.
+    fn view(&mut self) -> MatrixMut<'_> {
+        MatrixMut { values: self.values, ..*self }
+    }
+
+    /// Where the first element lies.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn start(&mut self) -> *mut f32 {
+        self.values.as_mut_ptr()
     }
 }
 
-impl<'a> MatrixMut<'a> {
-    /// Row-major values.
-    ///
-    /// # Panics
-    /// When there are not `rows * columns` values.
-    pub fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
-        Self { values, rows, columns, row_step: columns }
-    }
-
-    /// The columns from `first` on, `n` of them.
-    ///
-    /// # Panics
-    /// When there are fewer.
-    pub fn columns(self, first: usize, n: usize) -> Self {
-        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
-        let skip = first.min(self.values.len());
-        Self { values: &mut self.values[skip..], columns: n, ..self }
-    }
+/// Rows, terms and columns of the product of two matrices, all of whose elements lie in their slices.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub(super) fn shape(a: &Matrix, b: &Matrix, c: &MatrixMut) -> (usize, usize, usize) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    let c_shape = (c.rows, c.columns);
+    assert!(b.rows == k && c_shape == (m, n), "[{m}, {k}] x [{}, {n}] -> {c_shape:?}", b.rows);
+    assert!(
+        fits(a.values.len(), m, k, a.row_step, a.column_step)
+            && fits(b.values.len(), k, n, b.row_step, b.column_step)
+            && fits(c.values.len(), m, n, c.row_step, c.column_step)
+    );
+    (m, k, n)
 }
 
 /// Results with fewer columns, whose factors lie with their sums side by side, are computed here: the crate takes another
@@ -88,25 +141,27 @@ const TERMS: usize = 512;
 /// and at most so many terms: measured 10 to 20 % faster than in one.
 const TERMS_ACROSS: RangeInclusive<usize> = 64..=256;
 
-/// `c = a b`, or `c += a b` with `add`.
+/// Results with fewer columns are computed with the zeros of the left matrix: a tile would be half empty.
+const FEW_COLUMNS_OF_TILE: usize = 33;
+
+/// `c = a b`, or `c += a b` with `add`. Zeros of a matrix that is said to have many ([`Matrix::with_zeros`]) are left out,
+/// even if they meet what is not finite.
 ///
 /// Each element is summed in an order that does not depend on the number of rows, so splitting the rows of the result
 /// over threads, in parts of 16 or more, changes no bit.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn product(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
-    let (m, k, n) = (a.rows, a.columns, b.columns);
-    let c_shape = (c.rows, c.columns);
-    assert!(b.rows == k && c_shape == (m, n), "[{m}, {k}] x [{}, {n}] -> {c_shape:?}", b.rows);
+pub fn product(a: Matrix, b: Matrix, mut c: MatrixMut, add: bool) {
+    let (m, k, n) = shape(&a, &b, &c);
     if m == 0 || n == 0 {
         return;
     }
-    assert!(
-        fits(a.values.len(), m, k, a.row_step, a.column_step)
-            && fits(b.values.len(), k, n, b.row_step, b.column_step)
-            && fits(c.values.len(), m, n, c.row_step, 1)
-    );
+    if a.zeros && n >= FEW_COLUMNS_OF_TILE && sparse::product(a, b, &mut c, add)
+        || b.zeros && !a.zeros && sparse::product(b.transposed(), a.transposed(), &mut c.view().transposed(), add)
+    {
+        return;
+    }
     if n < FEW_COLUMNS && a.column_step == 1 && b.row_step == 1 {
         return dots(a, b, c, add);
     }
@@ -125,7 +180,7 @@ pub fn product(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
                 n,
                 count,
                 c.values.as_mut_ptr(),
-                1,
+                c.column_step as isize,
                 c.row_step as isize,
                 add,
                 a.values.as_ptr().add(first * a.column_step),
@@ -152,7 +207,7 @@ fn dots(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
         let row = &a.values[i * a.row_step..][..k];
         for j in 0..b.columns {
             let sum = dot(row, &b.values[j * b.column_step..][..k]);
-            let to = &mut c.values[i * c.row_step + j];
+            let to = &mut c.values[i * c.row_step + j * c.column_step];
             *to = if add { *to + sum } else { sum };
         }
     }
@@ -233,15 +288,29 @@ mod tests {
     #[test]
     fn a_part_of_the_rows_has_the_bits_of_the_whole() {
         let sizes = [(257, 480, 512), (96, 256, 40), (1024, 64, 33), (300, 1500, 20), (200, 700, 3), (90, 2, 5)];
-        for (m, k, n) in sizes.into_iter().chain((1..20).map(|n| (200, 31, n))) {
-            let (a, b) = (values(m * k, 1), values(k * n, 2));
+        let sizes = sizes.into_iter().chain((1..20).map(|n| (200, 31, n)));
+        for ((m, k, n), zeros) in sizes.flat_map(|size| [(size, false), (size, true)]) {
+            let (mut a, b) = (values(m * k, 1), values(k * n, 2));
+            if zeros {
+                a.iter_mut().for_each(|v| *v = v.max(0.0));
+            }
             let mut whole = vec![0.0; m * n];
-            product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut whole, m, n), false);
+            product(
+                Matrix::new(&a, m, k).with_zeros(zeros),
+                Matrix::new(&b, k, n),
+                MatrixMut::new(&mut whole, m, n),
+                false,
+            );
             for rows in [16, 24, 40, 128] {
                 let mut parts = vec![0.0; m * n];
                 for (a, c) in a.chunks(rows * k).zip(parts.chunks_mut(rows * n)) {
                     let r = a.len() / k;
-                    product(Matrix::new(a, r, k), Matrix::new(&b, k, n), MatrixMut::new(c, r, n), false);
+                    product(
+                        Matrix::new(a, r, k).with_zeros(zeros),
+                        Matrix::new(&b, k, n),
+                        MatrixMut::new(c, r, n),
+                        false,
+                    );
                 }
                 let done = m / rows * rows * n;
                 assert!(whole[..done] == parts[..done], "{m} {k} {n} in parts of {rows}");
@@ -250,30 +319,33 @@ mod tests {
             let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
             let mut whole = vec![0.0; m * n];
             let turned = Matrix::new(&bt, n, k).transposed();
-            product(Matrix::new(&a, m, k), turned, MatrixMut::new(&mut whole, m, n), false);
+            product(Matrix::new(&a, m, k).with_zeros(zeros), turned, MatrixMut::new(&mut whole, m, n), false);
             for rows in [16, 24, 40, 128] {
                 let mut parts = vec![0.0; m * n];
                 for (a, c) in a.chunks(rows * k).zip(parts.chunks_mut(rows * n)).filter(|(a, _)| a.len() >= 16 * k) {
                     let r = a.len() / k;
-                    product(Matrix::new(a, r, k), turned, MatrixMut::new(c, r, n), false);
+                    product(Matrix::new(a, r, k).with_zeros(zeros), turned, MatrixMut::new(c, r, n), false);
                 }
                 let done = m / rows * rows * n;
                 assert!(whole[..done] == parts[..done], "back {m} {k} {n} in parts of {rows}");
             }
-            // As in a gradient: the left matrix is read by columns.
-            let mut whole = vec![0.0; k * n];
-            let g = values(m * n, 4);
-            let turned = Matrix::new(&a, m, k).transposed();
-            product(turned, Matrix::new(&g, m, n), MatrixMut::new(&mut whole, k, n), false);
-            for rows in [16, 24, 40] {
-                let mut parts = vec![0.0; k * n];
-                for (i, c) in parts.chunks_mut(rows * n).enumerate() {
-                    let r = c.len() / n;
-                    let a = Matrix::new(&a, m, k).columns(i * rows, r).transposed();
-                    product(a, Matrix::new(&g, m, n), MatrixMut::new(c, r, n), false);
+            // As in a gradient: the left matrix is read by columns; zeros on the left, on the right or on neither side.
+            for (left, right) in [(zeros, false), (false, zeros)] {
+                let mut whole = vec![0.0; k * n];
+                let g = values(m * n, 4);
+                let g = Matrix::new(&g, m, n).with_zeros(right);
+                let turned = Matrix::new(&a, m, k).with_zeros(left).transposed();
+                product(turned, g, MatrixMut::new(&mut whole, k, n), false);
+                for rows in [16, 24, 40] {
+                    let mut parts = vec![0.0; k * n];
+                    for (i, c) in parts.chunks_mut(rows * n).enumerate() {
+                        let r = c.len() / n;
+                        let a = Matrix::new(&a, m, k).with_zeros(left).columns(i * rows, r).transposed();
+                        product(a, g, MatrixMut::new(c, r, n), false);
+                    }
+                    let done = k / rows * rows * n;
+                    assert!(whole[..done] == parts[..done], "gradient {m} {k} {n} in parts of {rows}");
                 }
-                let done = k / rows * rows * n;
-                assert!(whole[..done] == parts[..done], "gradient {m} {k} {n} in parts of {rows}");
             }
         }
     }

@@ -12,7 +12,7 @@ use super::fold::unfold;
 use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take, window_parts};
 use super::input::unpool;
 use super::layout::{BlockPlan, HostNetwork};
-use super::units::{column_sums, slopes};
+use super::units::{column_sums, leaves_zeros, slopes};
 use crate::kernel::{Matrix, MatrixMut, product};
 
 /// Buffers of the way back, one row per window.
@@ -72,7 +72,8 @@ impl Pass {
             values(network, number, weights, forecast, tape, &self.mask, n, &mut back, pool);
             let (rest, these) = gradients.split_at_mut(block.layers[0].weight.start);
             let skip = first_column(network, number);
-            weight_gradients(block, skip, weights, tape, &back.layers, n, these, &mut back.folded, pool);
+            let zeros = leaves_zeros(config.activation);
+            weight_gradients(block, skip, zeros, weights, tape, &back.layers, n, these, &mut back.folded, pool);
             gradients = rest;
         }
         self.back = back;
@@ -175,6 +176,8 @@ fn value_rows(
         }
     }
     let first_layer = usize::from(tape.folded.is_some());
+    // Gradients through an activation: not those of theta, nor of the first layer where it is on its own.
+    let zeros = leaves_zeros(config.activation);
     for i in (first_layer..output).rev() {
         let layer = &block.layers[i + 1];
         let skipped = if i + 1 == output { skip } else { 0 };
@@ -182,7 +185,7 @@ fn value_rows(
         let units = layer.inputs;
         let kept = layer.outputs - skipped;
         product(
-            Matrix::new(from[0], rows, kept),
+            Matrix::new(from[0], rows, kept).with_zeros(zeros && i + 1 < output),
             Matrix::new(&weights[layer.weight.clone()], units, layer.outputs).columns(skipped, kept).transposed(),
             MatrixMut::new(to[i], rows, units),
             false,
@@ -198,7 +201,7 @@ fn value_rows(
         // Only the gradient to the pooled target is read: its rows of the weight come first.
         let weight = &layer.weight[..block.pooled * layer.outputs];
         product(
-            Matrix::new(layers[first_layer], rows, layer.outputs),
+            Matrix::new(layers[first_layer], rows, layer.outputs).with_zeros(zeros && first_layer > 0),
             Matrix::new(weight, block.pooled, layer.outputs).transposed(),
             MatrixMut::new(pooled, rows, block.pooled),
             false,
@@ -230,11 +233,13 @@ fn through(config: &super::super::Checked, y: &[f32], dropped: Option<&[u8]>, g:
     }
 }
 
-/// Gradients of a block's weights, `gradients`, from those of its layers' values.
+/// Gradients of a block's weights, `gradients`, from those of its layers' values; `zeros` says whether the activation leaves
+/// many.
 #[allow(clippy::too_many_arguments)]
 fn weight_gradients(
     block: &BlockPlan,
     skip: usize,
+    zeros: bool,
     weights: &[f32],
     tape: &Tape,
     values: &[Vec<f32>],
@@ -251,17 +256,18 @@ fn weight_gradients(
         of_pair = take(&mut rest, b.bias.end - a.weight.start);
         folded_weight.resize(a.inputs * b.outputs, 0.0);
         folded_bias.resize(b.outputs, 0.0);
-        let (x, g) = (&tape.x[..n * a.inputs], &values[1][..n * b.outputs]);
-        gradients_of_layer(x, g, n, b.outputs, folded_weight, folded_bias, pool, &mut tasks);
+        let x = Matrix::new(&tape.x[..n * a.inputs], n, a.inputs);
+        gradients_of_layer(x, &values[1][..n * b.outputs], zeros, folded_weight, folded_bias, pool, &mut tasks);
     }
     for (i, layer) in block.layers.iter().enumerate().skip(if of_pair.is_empty() { 0 } else { 2 }) {
-        let skipped = if i + 1 == block.layers.len() { skip } else { 0 };
-        let width = layer.outputs - skipped;
+        let last = i + 1 == block.layers.len();
+        let width = layer.outputs - if last { skip } else { 0 };
         let x: &[f32] = if i == 0 { &tape.x } else { &tape.hidden[i - 1] };
         let weight = take(&mut rest, layer.inputs * layer.outputs);
         let bias = take(&mut rest, layer.outputs);
-        let (x, g) = (&x[..n * layer.inputs], &values[i][..n * width]);
-        gradients_of_layer(x, g, n, width, weight, bias, pool, &mut tasks);
+        // There is no activation after the first layer.
+        let x = Matrix::new(&x[..n * layer.inputs], n, layer.inputs).with_zeros(zeros && i > 1);
+        gradients_of_layer(x, &values[i][..n * width], zeros && i > 0 && !last, weight, bias, pool, &mut tasks);
     }
     side_by_side(Some(pool), tasks);
     if !of_pair.is_empty() {
@@ -270,19 +276,17 @@ fn weight_gradients(
 }
 
 /// Adds the tasks that write the gradients of one layer's weight and bias, from its input `x` and the gradient `g` of its
-/// last `width` values.
-#[allow(clippy::too_many_arguments)]
+/// values, or of the last of them where the others are not read; `zeros` says whether many of `g` are zero.
 fn gradients_of_layer<'a>(
-    x: &'a [f32],
+    x: Matrix<'a>,
     g: &'a [f32],
-    n: usize,
-    width: usize,
+    zeros: bool,
     mut weight: &'a mut [f32],
     bias: &'a mut [f32],
     pool: &ThreadPool,
     tasks: &mut Vec<Box<dyn FnOnce() + Send + 'a>>,
 ) {
-    let outputs = bias.len();
+    let (outputs, width) = (bias.len(), g.len() / x.rows());
     let (inputs, skipped) = (weight.len() / outputs, outputs - width);
     let mut first = 0;
     for rows in row_parts(inputs, pool.current_num_threads()) {
@@ -292,8 +296,8 @@ fn gradients_of_layer<'a>(
             // What no one reads has no gradient; an update may have left something there.
             to.chunks_exact_mut(outputs).for_each(|row| row[..skipped].fill(0.0));
             product(
-                Matrix::new(x, n, inputs).columns(from, rows).transposed(),
-                Matrix::new(g, n, width),
+                x.columns(from, rows).transposed(),
+                Matrix::new(g, x.rows(), width).with_zeros(zeros),
                 MatrixMut::new(to, rows, outputs).columns(skipped, width),
                 false,
             );

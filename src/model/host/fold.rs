@@ -6,8 +6,10 @@
 
 use rayon::ThreadPool;
 
+use super::super::Activation;
 use super::forward::{row, row_parts, side_by_side, take};
 use super::layout::{BlockPlan, Layer, Linear};
+use super::units::leaves_zeros;
 use crate::kernel::{Matrix, MatrixMut, product};
 
 /// The two layers as one.
@@ -32,14 +34,21 @@ pub(super) fn pays(block: &BlockPlan) -> bool {
     pair(block).is_some_and(|[a, b]| a.inputs * b.outputs < b.inputs * (a.inputs + b.outputs))
 }
 
-/// Whether a training step of `n` windows has fewer products with the layers folded, the folding itself among them.
-pub(super) fn pays_in_training(block: &BlockPlan, n: usize) -> bool {
+/// What a product costs whose gradients are full of zeros ([`leaves_zeros`]), in parts of [`WHOLE`].
+const WITH_ZEROS: usize = 6;
+/// What other products cost.
+const WHOLE: usize = 10;
+
+/// Whether a training step of `n` windows costs less with the layers folded, the folding itself among it.
+pub(super) fn pays_in_training(block: &BlockPlan, activation: Activation, n: usize) -> bool {
     let Some([a, b]) = pair(block) else { return false };
     let (inputs, between, units) = (a.inputs, b.inputs, b.outputs);
-    // Forward, gradients of the weights, gradients of the values.
-    let apart = 2 * inputs * between + 3 * between * units + block.pooled * between;
-    let folded = 2 * inputs * units + block.pooled * units;
-    n * folded + 3 * inputs * between * units < n * apart
+    let behind = if leaves_zeros(activation) { WITH_ZEROS } else { WHOLE };
+    // Forward, gradients of the weights, gradients of the values; behind the second layer is the activation.
+    let first = (2 * inputs + block.pooled) * between * WHOLE;
+    let apart = first + between * units * (WHOLE + 2 * behind);
+    let folded = inputs * units * (WHOLE + behind) + block.pooled * units * behind;
+    n * folded + 3 * inputs * between * units * WHOLE < n * apart
 }
 
 impl Folded {

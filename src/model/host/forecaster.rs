@@ -8,7 +8,7 @@ use super::super::{Checked, LayerInput, ModelError};
 use super::forward::{block_input, explain, fit, interpolate, linear, only_knots, reversed, side_by_side, take};
 use super::input::HostInput;
 use super::layout::{HostNetwork, weights_of};
-use super::units::activate;
+use super::units::{activate, leaves_zeros};
 use crate::kernel::{Instructions, Int8Dense, Int8Input, Int8Matrix, Int8Scratch, RowScale};
 use crate::workers::split_evenly;
 use burn::tensor::backend::Backend;
@@ -204,20 +204,22 @@ impl HostForecaster {
         for (out, y) in forecast.chunks_exact_mut(per_window).zip(input.insample_y.chunks_exact(steps)) {
             out.fill(y[steps - 1]);
         }
-        let last = network.blocks.len() - 1;
+        let (last, zeros) = (network.blocks.len() - 1, leaves_zeros(config.activation));
         for (number, block) in network.blocks.iter().enumerate() {
             fit(x, n * block.shape.inputs);
             let x = &mut x[..n * block.shape.inputs];
             block_input(network, block, input, 0, residual, x, None);
             let (output, hidden) = block.layers.split_last().expect("a block has at least two linear layers");
             let (mut from, mut to) = (&mut *one, &mut *other);
+            // There is no activation before the first layer, nor after it unless it stands for two.
+            let with_zeros = |layer: usize| zeros && layer + usize::from(block.folded) > 1;
             for (i, layer) in hidden.iter().enumerate() {
                 fit(to, n * layer.outputs);
                 let values = &mut to[..n * layer.outputs];
                 let x = if i == 0 { &*x } else { &from[..n * layer.inputs] };
                 match self.integer_layer(number, i) {
                     Some(integers) => integers.forward_into(self.with, x, 0..layer.outputs, scratch, values),
-                    None => linear(layer.of(weights), n, x, values),
+                    None => linear(layer.of(weights), n, x, with_zeros(i), values),
                 }
                 if i > 0 || block.folded {
                     activate(config.activation, values);
@@ -233,14 +235,14 @@ impl HostForecaster {
                     Some(integers) => {
                         integers.forward_into(self.with, features, steps..output.outputs, scratch, knots);
                     }
-                    None => only_knots(output.of(weights), n, steps, features, knots),
+                    None => only_knots(output.of(weights), n, steps, features, with_zeros(hidden.len()), knots),
                 }
             } else {
                 fit(theta, n * output.outputs);
                 let theta = &mut theta[..n * output.outputs];
                 match self.integer_layer(number, hidden.len()) {
                     Some(integers) => integers.forward_into(self.with, features, 0..output.outputs, scratch, theta),
-                    None => linear(output.of(weights), n, features, theta),
+                    None => linear(output.of(weights), n, features, with_zeros(hidden.len()), theta),
                 }
                 explain(theta, steps, residual, mask, knots);
             }

@@ -7,7 +7,7 @@ use super::super::dropout::{DropoutKey, Mask};
 use super::fold::{Folded, fold, pays_in_training};
 use super::input::{HostInput, covariates, pool};
 use super::layout::{BlockPlan, HostNetwork, Linear};
-use super::units::{activate, fill_bias};
+use super::units::{activate, fill_bias, leaves_zeros};
 use crate::kernel::{Matrix, MatrixMut, add_row_product, product};
 
 /// What one block leaves for the way back; every buffer row-major, one row per window.
@@ -157,7 +157,7 @@ impl Pass {
                 fit(&mut tape.at, n * block.pooled);
             }
             let hidden = &block.layers[..block.layers.len() - 1];
-            tape.folded = pays_in_training(block, n).then(|| tape.folded.take().unwrap_or_default());
+            tape.folded = pays_in_training(block, config.activation, n).then(|| tape.folded.take().unwrap_or_default());
             tape.hidden.resize_with(hidden.len(), Vec::new);
             tape.dropped.resize_with(hidden.len(), Vec::new);
             for (i, layer) in hidden.iter().enumerate() {
@@ -230,14 +230,15 @@ impl Pass {
     }
 }
 
-/// `out = x W + b` for `rows` rows.
-pub(super) fn linear(layer: Linear, rows: usize, x: &[f32], out: &mut [f32]) {
+/// `out = x W + b` for `rows` rows; `zeros` says whether many values of `x` are zero.
+pub(super) fn linear(layer: Linear, rows: usize, x: &[f32], zeros: bool, out: &mut [f32]) {
     if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, layer, out);
     }
     fill_bias(layer.bias, out);
     let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs);
-    product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(out, rows, layer.outputs), true);
+    let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
+    product(x, weight, MatrixMut::new(out, rows, layer.outputs), true);
 }
 
 /// Sums of so few terms are added to what is there term by term, for one row as for many.
@@ -299,6 +300,7 @@ fn forward_rows(
         out.fill(y[steps - 1]);
     }
     let last = network.blocks.len() - 1;
+    let zeros = leaves_zeros(config.activation);
     let mut number_of_mask = 0;
     for (number, (block, tape)) in network.blocks.iter().zip(&mut tapes).enumerate() {
         block_input(network, block, input, first, residual, tape.x, Some(&mut *tape.at));
@@ -309,9 +311,10 @@ fn forward_rows(
             match (i, tape.folded) {
                 // Together with the next one.
                 (0, Some(_)) => {}
-                (0, None) => linear(layer.of(weights), rows, tape.x, now[0]),
-                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, now[0]),
-                _ => linear(layer.of(weights), rows, before[i - 1], now[0]),
+                (0, None) => linear(layer.of(weights), rows, tape.x, false, now[0]),
+                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, false, now[0]),
+                // There is no activation after the first layer.
+                _ => linear(layer.of(weights), rows, before[i - 1], zeros && i > 1, now[0]),
             }
             if i == 0 {
                 continue;
@@ -328,10 +331,10 @@ fn forward_rows(
         let n_knots = block.shape.knots * config.outputs;
         let knots = &mut knots[..rows * n_knots];
         if number == last {
-            only_knots(output.of(weights), rows, steps, x, knots);
+            only_knots(output.of(weights), rows, steps, x, zeros && hidden > 1, knots);
         } else {
             let theta = &mut theta[..rows * block.shape.theta];
-            linear(output.of(weights), rows, x, theta);
+            linear(output.of(weights), rows, x, zeros && hidden > 1, theta);
             explain(theta, steps, residual, mask, knots);
         }
         interpolate(network, block, rows, knots, forecast);
@@ -363,14 +366,15 @@ pub(super) fn block_input(
 }
 
 /// The knots alone, from their columns of the last layer: what the last block needs.
-pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], knots: &mut [f32]) {
+pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], zeros: bool, knots: &mut [f32]) {
     let n = layer.outputs - steps;
     if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, layer, knots);
     }
     fill_bias(&layer.bias[steps..], knots);
     let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs).columns(steps, n);
-    product(Matrix::new(x, rows, layer.inputs), weight, MatrixMut::new(knots, rows, n), true);
+    let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
+    product(x, weight, MatrixMut::new(knots, rows, n), true);
 }
 
 /// Takes the backcast in `theta` off the residual, and the knots out of it.

@@ -16,6 +16,11 @@ pub(super) fn column_sums(x: &[f32], out: &mut [f32]) {
     }
 }
 
+/// Whether so many values are zero after this activation, and gradients before it, that products look for them.
+pub(super) fn leaves_zeros(activation: Activation) -> bool {
+    activation == Activation::Relu
+}
+
 /// The activation of every value, in place. What is no number stays so.
 pub(super) fn activate(activation: Activation, x: &mut [f32]) {
     let (alpha, gamma) = (SELU_ALPHA as f32, SELU_GAMMA as f32);
