@@ -47,6 +47,12 @@ impl<'a> Matrix<'a> {
         self.rows
     }
 
+    /// Number of columns.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn width(&self) -> usize {
+        self.columns
+    }
+
     /// Says whether so many elements are zero that it pays to look for them.
     pub fn with_zeros(self, zeros: bool) -> Self {
         Self { zeros, ..self }

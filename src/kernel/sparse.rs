@@ -3,8 +3,8 @@
 //!
 //! A row of the left matrix is written as the list of what is not zero in it. For each entry of the list a piece of a row of
 //! the right matrix is multiplied and added to sums in registers; that piece comes from a tile in the first cache, so that
-//! the multiplications wait for nothing else. No other zeros have to lie together: unlike with sparse weights, which places
-//! are zero changes from window to window.
+//! the multiplications wait for nothing else. Which places are zero changes from window to window, so nothing is known about
+//! them beforehand.
 
 use super::product::{Matrix, MatrixMut};
 
@@ -84,7 +84,7 @@ mod x86 {
 
     /// An element that is not zero.
     #[derive(Debug, Clone, Copy, Default)]
-    #[repr(C)]
+    #[repr(C, align(8))]
     struct Entry {
         value: f32,
         /// Where in the tile the row lies that it is multiplied by, in bytes.
@@ -98,6 +98,42 @@ mod x86 {
     #[derive(Debug)]
     #[repr(align(64))]
     struct Eight([f32; EIGHT * TILE / 64]);
+
+    /// The part of the right matrix that comes next, to be called into the cache while the tile before it is in use: 3 to 6 %.
+    struct Ahead {
+        from: *const f32,
+        step: usize,
+        /// Pieces that lie in one piece each, and lines of the cache in one of them.
+        pieces: usize,
+        lines: usize,
+    }
+
+    impl Ahead {
+        /// Floats in a line of the cache.
+        const LINE: usize = 16;
+
+        fn new(b: &Matrix, term: usize, terms: usize, column: usize, columns: usize) -> Self {
+            let from = b.start().wrapping_add(term * b.row_step + column * b.column_step);
+            let (terms, columns) = (terms.min(b.rows() - term), columns.min(b.width().saturating_sub(column)));
+            let by_rows = b.column_step == 1;
+            let (step, pieces, len) =
+                if by_rows { (b.row_step, terms, columns) } else { (b.column_step, columns, terms) };
+            Self { from, step, pieces, lines: len.div_ceil(Self::LINE) }
+        }
+
+        /// Calls for the next piece.
+        #[inline(always)]
+        fn call(&mut self) {
+            if self.pieces > 0 {
+                for line in 0..self.lines {
+                    // SAFETY: this is a hint, and no address is wrong for it.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(self.from.wrapping_add(line * Self::LINE).cast()) };
+                }
+                self.from = self.from.wrapping_add(self.step);
+                self.pieces -= 1;
+            }
+        }
+    }
 
     /// Buffers of a product.
     #[derive(Debug)]
@@ -185,15 +221,20 @@ mod x86 {
                             unsafe { self.fetch(b, term..term + these, first_column..first_column + width, columns) };
                             let begins = &self.begins[part * rows..][..rows + 1];
                             let new = part == 0 && !go_on;
+                            let (next_term, next_column) = match part + 1 < parts {
+                                true => (term + terms, first_column),
+                                false => (first_term, first_column + columns),
+                            };
+                            let ahead = Ahead::new(&b, next_term, terms, next_column, columns);
                             // SAFETY: the entries of each row lie between their beginnings, each of them points to a row of
                             // the tile, and there are sums for each row.
                             unsafe {
                                 match with {
                                     Instructions::Avx2 => {
-                                        rows_avx2(&self.entries, begins, &self.tile, &mut self.sums, new)
+                                        rows_avx2(&self.entries, begins, &self.tile, &mut self.sums, new, ahead)
                                     }
                                     Instructions::Avx512 => {
-                                        rows_avx512(&self.entries, begins, &self.tile, &mut self.sums, new)
+                                        rows_avx512(&self.entries, begins, &self.tile, &mut self.sums, new, ahead)
                                     }
                                 }
                             }
@@ -324,9 +365,16 @@ mod x86 {
 
     /// Sums of rows: `begins` tells where each row's entries begin, and where the last one's end.
     macro_rules! rows {
-        ($name:ident, $features:literal, $width:literal, $zero:ident, $all:ident, $load:ident, $fused:ident, $loadu:ident, $storeu:ident) => {
+        ($name:ident, $features:literal, $width:literal, $zero:ident, $all:ident, $float:ident, $load:ident, $fused:ident, $loadu:ident, $storeu:ident) => {
             #[target_feature(enable = $features)]
-            unsafe fn $name(entries: &[Entry], begins: &[u32], tile: &Tile, sums: &mut [f32], new: bool) {
+            unsafe fn $name(
+                entries: &[Entry],
+                begins: &[u32],
+                tile: &Tile,
+                sums: &mut [f32],
+                new: bool,
+                mut ahead: Ahead,
+            ) {
                 const REGISTERS: usize = 8;
                 for (row, sums) in begins.windows(2).zip(sums.chunks_exact_mut(REGISTERS * $width)) {
                     // SAFETY: there are `REGISTERS * $width` sums for each row; the caller vouches for the entries.
@@ -340,17 +388,28 @@ mod x86 {
                                 *sum = $loadu(to.add(i * $width));
                             }
                         }
-                        while entry < end {
-                            let value = $all((*entry).value);
-                            let right = tile.0.as_ptr().byte_add((*entry).at as usize);
+                        // Two entries at a time, each read as one number: reading pieces of the tile is what limits the speed,
+                        // and spreading a value over a register without reading it again was 5 % faster.
+                        let step = |entry: *const Entry, sum: &mut [_; REGISTERS]| {
+                            let both = *entry.cast::<u64>();
+                            let value = $all(both as u32 as i32);
+                            let right = tile.0.as_ptr().byte_add((both >> 32) as usize);
                             for (i, sum) in sum.iter_mut().enumerate() {
-                                *sum = $fused(value, $load(right.add(i * $width)), *sum);
+                                *sum = $fused($float(value), $load(right.add(i * $width)), *sum);
                             }
-                            entry = entry.add(1);
+                        };
+                        while entry.wrapping_add(1) < end {
+                            step(entry, &mut sum);
+                            step(entry.add(1), &mut sum);
+                            entry = entry.add(2);
+                        }
+                        if entry < end {
+                            step(entry, &mut sum);
                         }
                         for (i, sum) in sum.iter().enumerate() {
                             $storeu(to.add(i * $width), *sum);
                         }
+                        ahead.call();
                     }
                 }
             }
@@ -362,7 +421,8 @@ mod x86 {
         "avx2,fma",
         8,
         _mm256_setzero_ps,
-        _mm256_set1_ps,
+        _mm256_set1_epi32,
+        _mm256_castsi256_ps,
         _mm256_load_ps,
         _mm256_fmadd_ps,
         _mm256_loadu_ps,
@@ -373,7 +433,8 @@ mod x86 {
         "avx512f",
         16,
         _mm512_setzero_ps,
-        _mm512_set1_ps,
+        _mm512_set1_epi32,
+        _mm512_castsi512_ps,
         _mm512_load_ps,
         _mm512_fmadd_ps,
         _mm512_loadu_ps,
