@@ -156,9 +156,12 @@ impl HostSteps {
         let TrainInput { batch, step } = item;
         let key = DropoutKey { seed: self.settings.seed, step, first_row: 0 };
         let columns = InputValues::of(&batch.input);
-        self.pass.forward(&self.network, &self.weights, &columns.slices(), Some(&key), &self.pool);
+        let Self { network, weights, pass, pool, .. } = self;
+        // On a thread of the pool: this one would have to be woken after each of the parts that wait for all threads.
+        pool.install(|| pass.forward(network, weights, &columns.slices(), Some(&key), pool));
         let (output, towards) = self.loss(&batch);
-        self.pass.backward(&self.network, &self.weights, &towards, &mut self.gradients, &self.pool);
+        let Self { network, weights, pass, pool, gradients, .. } = self;
+        pool.install(|| pass.backward(network, weights, &towards, gradients, pool));
         output
     }
 

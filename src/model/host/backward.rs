@@ -30,6 +30,9 @@ pub(super) struct Back {
     folded: (Vec<f32>, Vec<f32>),
 }
 
+/// Parts of a layer's gradients for each thread.
+const PARTS_OF_A_THREAD: usize = 2;
+
 /// The buffers of some windows.
 struct Rows<'a> {
     residual: &'a mut [f32],
@@ -289,7 +292,8 @@ fn gradients_of_layer<'a>(
     let (outputs, width) = (bias.len(), g.len() / x.rows());
     let (inputs, skipped) = (weight.len() / outputs, outputs - width);
     let mut first = 0;
-    for rows in row_parts(inputs, pool.current_num_threads()) {
+    // More parts than threads: one that is done takes the next.
+    for rows in row_parts(inputs, PARTS_OF_A_THREAD * pool.current_num_threads()) {
         let (from, to) = (first, take(&mut weight, rows * outputs));
         first += rows;
         tasks.push(Box::new(move || {
