@@ -28,6 +28,33 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
+/// Powers of ten up to as many digits as a word has bytes.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// Bytes that a plain number, its sign and what ends it lie in.
+const PLAIN: usize = 32;
+
+/// The eight bytes from `at` on as one number, the first byte lowest; none where there are fewer.
+#[inline(always)]
+pub(super) fn word(text: &[u8], at: usize) -> Option<u64> {
+    text.get(at..at + 8).and_then(|bytes| bytes.first_chunk()).map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The digits among the eight bytes from `at` on, up to the first that is none, as a number, and how many they are.
+#[inline(always)]
+fn leading_digits(text: &[u8; PLAIN], at: usize) -> Option<(u64, usize)> {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let digits = word(text, at)? ^ u64::from_ne_bytes([b'0'; 8]);
+    // The highest bit of a byte above 9 is set, or becomes so; what is carried changes only bytes behind such a one.
+    let others = (digits.wrapping_add(u64::from_ne_bytes([0x80 - 10; 8])) | digits) & HIGH;
+    let count = others.trailing_zeros() / 8;
+    // As if there were zeros before them. Then pairs, fours and all eight are joined.
+    let digits = digits.checked_shl(64 - 8 * count).unwrap_or(0);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    Some((fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff, count as usize))
+}
+
 /// The digits of a decimal without exponent: what they come to as a whole number, how many there are, and how many of
 /// them stand behind the point.
 #[derive(Clone, Copy)]
@@ -58,6 +85,33 @@ impl Digits {
             point => (at - 1, at - point - 1),
         };
         (Self { mantissa, count, decimals }, at)
+    }
+
+    /// The same, eight bytes at a time; `None` for what is left to [`Digits::read`], as most whole numbers of eight digits or
+    /// more and decimals of sixteen.
+    #[inline(always)]
+    fn read_words(text: &[u8; PLAIN], first: usize) -> Option<(Self, usize)> {
+        const WORD: usize = 8;
+        let (whole, n) = leading_digits(text, first)?;
+        let end = first + n;
+        if n == WORD {
+            None
+        } else if text[end] != b'.' {
+            Some((Self { mantissa: whole, count: n, decimals: 0 }, n))
+        } else {
+            let (mut mantissa, mut decimals) = leading_digits(text, end + 1)?;
+            mantissa += whole * TENS[decimals];
+            if decimals == WORD {
+                let (rest, more) = leading_digits(text, end + 1 + WORD)?;
+                if more == WORD {
+                    return None;
+                }
+                // Too many digits for a mantissa are told by their count.
+                mantissa = mantissa.wrapping_mul(TENS[more]).wrapping_add(rest);
+                decimals += more;
+            }
+            Some((Self { mantissa, count: n + decimals, decimals }, n + 1 + decimals))
+        }
     }
 
     /// The nearest double; `None` where there is no digit, and where there are too many.
@@ -118,10 +172,10 @@ pub(super) fn parse_number(field: &[u8]) -> f64 {
 #[inline]
 pub(super) fn plain_number(text: &[u8], delimiter: u8) -> Option<(f64, usize)> {
     // The field and what ends it lie in these bytes, so that nothing below needs to ask where the text ends.
-    let text: &[u8; 24] = text.first_chunk()?;
+    let text: &[u8; PLAIN] = text.first_chunk()?;
     let negative = text[0] == b'-';
     let first = usize::from(negative);
-    let (digits, length) = Digits::read(&text[first..]);
+    let (digits, length) = Digits::read_words(text, first).unwrap_or_else(|| Digits::read(&text[first..]));
     let value = digits.value()?;
     let end = first + length;
     let length = match *text.get(end)? {
@@ -255,7 +309,7 @@ mod tests {
 
     #[test]
     fn plain_numbers_end_at_a_delimiter_or_a_line_end() {
-        let padded = |text: &str| plain_number(format!("{text:x<30}").as_bytes(), b',');
+        let padded = |text: &str| plain_number(format!("{text:x<40}").as_bytes(), b',');
         assert_eq!(padded("157.8002,"), Some((157.8002, 8)));
         assert_eq!(padded("-7\n"), Some((-7.0, 2)));
         assert_eq!(padded("-.5,"), Some((-0.5, 3)));
@@ -308,6 +362,13 @@ mod tests {
             let text = format!("{whole}.{decimals}");
             let expected: f64 = text.parse().unwrap();
             prop_assert_eq!(parse_number(text.as_bytes()).to_bits(), expected.to_bits(), "{}", text);
+            // Eight bytes at a time, whatever follows.
+            for (sign, expected) in [("", expected), ("-", -expected)] {
+                let field = format!("{sign}{text}");
+                let plain = plain_number(format!("{field},{:9<40}", "").as_bytes(), b',').map(|(v, n)| (v.to_bits(), n));
+                let fits = text.len() <= 20;
+                prop_assert_eq!(plain, fits.then_some((expected.to_bits(), field.len())), "{}", field);
+            }
         }
 
         #[test]

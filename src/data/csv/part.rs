@@ -4,7 +4,7 @@ use crate::calendar::{CalendarError, Clock};
 
 use super::super::Severity;
 use super::super::number::{
-    is_missing_mark, is_unreadable, number_message, parse_number, parse_time, plain_number, shown,
+    is_missing_mark, is_unreadable, number_message, parse_number, parse_time, plain_number, shown, word,
 };
 use super::super::problems::{Problem, ProblemKind, Problems};
 use super::super::table::{As, Cells, Head, Keys, NO_NAME, join_clock, settled};
@@ -125,15 +125,14 @@ impl Times {
         if self.clock != Some(Clock::Local) || field[..10] != self.date || !matches!(field[10], b' ' | b'T') {
             return None;
         }
-        let digits = [field[11], field[12], field[14], field[15], field[17], field[18]].map(|b| b.wrapping_sub(b'0'));
-        let [h, hh, m, mm, s, ss] = digits.map(i64::from);
-        let (hour, minute, second) = (10 * h + hh, 10 * m + mm, 10 * s + ss);
-        let right = digits.iter().all(|d| *d < 10)
-            && field[13] == b':'
-            && field[16] == b':'
-            && hour < 24
-            && minute < 60
-            && second < 60;
+        const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+        // What is not the digit or colon that belongs there sets the highest bit of its byte (see `leading_digits`).
+        let digits = word(field, 11)? ^ u64::from_ne_bytes(*b"00:00:00");
+        const LIMITS: u64 = u64::from_ne_bytes([0x76, 0x76, 0x7f, 0x76, 0x76, 0x7f, 0x76, 0x76]);
+        let wrong = (digits.wrapping_add(LIMITS) | digits) & HIGH;
+        let [hour, _, _, minute, _, _, second, _] =
+            (digits.wrapping_mul(10).wrapping_add(digits >> 8)).to_le_bytes().map(i64::from);
+        let right = wrong == 0 && hour < 24 && minute < 60 && second < 60;
         right.then_some(self.midnight + (hour * 3600 + minute * 60 + second) * 1_000_000)
     }
 
@@ -328,6 +327,7 @@ mod tests {
             "2020-01-02 0x:00:00",
             "2020-01-02 01-00:00",
             "2020-01-02 01:00:0:",
+            "2020-01-02 0\u{e9}:00:0",
         ] {
             assert!(times.push(bad.as_bytes()).is_err(), "{bad}");
         }
