@@ -2,7 +2,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `product` | matrix products in f32 |
+//! | `matrix` | matrices in slices |
+//! | `product` | their products in f32 |
 //! | `sparse` | the same without the zeros of one side |
 //! | `int8` | products of 8-bit integers with exact sums, by the best instructions that the processor has |
 //! | `int8_scales` | from floats to 8-bit integers and back: scales, zero points, rounding |
@@ -11,6 +12,7 @@
 mod int8;
 mod int8_dense;
 mod int8_scales;
+mod matrix;
 mod product;
 mod row;
 mod sparse;
@@ -20,5 +22,6 @@ pub(crate) use int8_dense::Int8Scratch;
 pub use int8_dense::{Int8Dense, RowScale};
 pub use int8_scales::{Int8Input, Int8Matrix, Int8Scheme};
 pub(crate) use int8_scales::{LEAST_SCALE, STEPS, SYMMETRIC};
-pub use product::{Matrix, MatrixMut, product};
+pub use matrix::{Matrix, MatrixMut};
+pub use product::product;
 pub use row::add_row_product;

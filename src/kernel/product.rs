@@ -2,138 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use super::matrix::{Matrix, MatrixMut, shape};
 use super::sparse;
-
-/// A matrix in a slice: `rows` by `columns`, any step from one row or column to the next.
-#[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    columns: usize,
-    /// From one row to the next.
-    pub(super) row_step: usize,
-    /// From one column to the next.
-    pub(super) column_step: usize,
-    zeros: bool,
-}
-
-/// A matrix in a slice that is written, with such steps.
-#[derive(Debug)]
-pub struct MatrixMut<'a> {
-    values: &'a mut [f32],
-    rows: usize,
-    columns: usize,
-    pub(super) row_step: usize,
-    pub(super) column_step: usize,
-}
-
-/// Whether a slice of `len` values holds every element of such a matrix.
-fn fits(len: usize, rows: usize, columns: usize, row_step: usize, column_step: usize) -> bool {
-    rows == 0 || columns == 0 || (rows - 1) * row_step + (columns - 1) * column_step < len
-}
-
-impl<'a> Matrix<'a> {
-    /// Row-major values.
-    ///
-    /// # Panics
-    /// When there are not `rows * columns` values.
-    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
-        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: false }
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn width(&self) -> usize {
-        self.columns
-    }
-
-    /// Says whether so many elements are zero that it pays to look for them.
-    pub fn with_zeros(self, zeros: bool) -> Self {
-        Self { zeros, ..self }
-    }
-
-    /// The matrix with rows and columns exchanged; nothing moves.
-    pub fn transposed(self) -> Self {
-        let Self { values, rows, columns, row_step, column_step, zeros } = self;
-        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step, zeros }
-    }
-
-    /// The columns from `first` on, `n` of them.
-    ///
-    /// # Panics
-    /// When there are fewer.
-    pub fn columns(self, first: usize, n: usize) -> Self {
-        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
-        let skip = (first * self.column_step).min(self.values.len());
-        Self { values: &self.values[skip..], columns: n, ..self }
-    }
-
-    /// Where the first element lies.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn start(&self) -> *const f32 {
-        self.values.as_ptr()
-    }
-}
-
-impl<'a> MatrixMut<'a> {
-    /// Row-major values.
-    ///
-    /// # Panics
-    /// When there are not `rows * columns` values.
-    pub fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
-        Self { values, rows, columns, row_step: columns, column_step: 1 }
-    }
-
-    /// The matrix with rows and columns exchanged; nothing moves.
-    pub fn transposed(self) -> Self {
-        let Self { values, rows, columns, row_step, column_step } = self;
-        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step }
-    }
-
-    /// The columns from `first` on, `n` of them.
-    ///
-    /// # Panics
-    /// When there are fewer.
-    pub fn columns(self, first: usize, n: usize) -> Self {
-        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
-        let skip = (first * self.column_step).min(self.values.len());
-        Self { values: &mut self.values[skip..], columns: n, ..self }
-    }
-
-    /// The same, for a while.
-    fn view(&mut self) -> MatrixMut<'_> {
-        MatrixMut { values: self.values, ..*self }
-    }
-
-    /// Where the first element lies.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn start(&mut self) -> *mut f32 {
-        self.values.as_mut_ptr()
-    }
-}
-
-/// Rows, terms and columns of the product of two matrices, all of whose elements lie in their slices.
-///
-/// # Panics
-/// When the shapes do not fit.
-pub(super) fn shape(a: &Matrix, b: &Matrix, c: &MatrixMut) -> (usize, usize, usize) {
-    let (m, k, n) = (a.rows, a.columns, b.columns);
-    let c_shape = (c.rows, c.columns);
-    assert!(b.rows == k && c_shape == (m, n), "[{m}, {k}] x [{}, {n}] -> {c_shape:?}", b.rows);
-    assert!(
-        fits(a.values.len(), m, k, a.row_step, a.column_step)
-            && fits(b.values.len(), k, n, b.row_step, b.column_step)
-            && fits(c.values.len(), m, n, c.row_step, c.column_step)
-    );
-    (m, k, n)
-}
 
 /// Results with fewer columns, whose factors lie with their sums side by side, are computed here: the crate takes another
 /// way for the smallest of them, and whether a result is one of those would depend on how its rows were split.
@@ -146,9 +16,6 @@ const TERMS: usize = 512;
 /// Where the left matrix is read across its rows, as for a gradient of weights, sums are taken in four parts of at least
 /// and at most so many terms: measured 10 to 20 % faster than in one.
 const TERMS_ACROSS: RangeInclusive<usize> = 64..=256;
-
-/// Results with fewer columns are computed with the zeros of the left matrix: a tile would be half empty.
-const FEW_COLUMNS_OF_TILE: usize = 33;
 
 /// `c = a b`, or `c += a b` with `add`. Zeros of a matrix that is said to have many ([`Matrix::with_zeros`]) are left out,
 /// even if they meet what is not finite.
@@ -163,9 +30,14 @@ pub fn product(a: Matrix, b: Matrix, mut c: MatrixMut, add: bool) {
     if m == 0 || n == 0 {
         return;
     }
-    if a.zeros && n >= FEW_COLUMNS_OF_TILE && sparse::product(a, b, &mut c, add)
-        || b.zeros && !a.zeros && sparse::product(b.transposed(), a.transposed(), &mut c.view().transposed(), add)
-    {
+    let few = sparse::fewest_columns().unwrap_or(usize::MAX);
+    if a.zeros && n >= few && sparse::product(a, b, &mut c, add) {
+        return;
+    }
+    // Rows and columns exchanged. The columns are the rows of `a` then, which may be some of those of the whole: how many
+    // they are must decide nothing.
+    let right = b.zeros && !a.zeros;
+    if right && sparse::product(b.transposed(), a.transposed(), &mut c.view().transposed(), add) {
         return;
     }
     if n < FEW_COLUMNS && a.column_step == 1 && b.row_step == 1 {

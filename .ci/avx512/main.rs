@@ -1,4 +1,5 @@
-//! Products of 8-bit integers by every way that an x86-64 has, against their definition, on a bare processor.
+//! Products of 8-bit integers, and of floats without zeros, by every way that an x86-64 has, against their definition, on a
+//! bare processor.
 #![no_std]
 #![no_main]
 
@@ -7,6 +8,12 @@ extern crate core as std;
 
 #[allow(dead_code, unused_imports, unused_macros)]
 mod int8;
+#[allow(dead_code, unused_imports, unused_macros)]
+mod matrix;
+#[allow(dead_code, unused_imports, unused_macros)]
+mod sparse {
+    pub mod x86;
+}
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,6 +21,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::fmt::Write;
 
 use int8::{GROUP, Instructions, Int8Weights, QUAD};
+use matrix::{Matrix, MatrixMut};
 
 /// Memory from here on, given out and never taken back; a round begins from the start again.
 const HEAP: usize = 0x1000_0000;
@@ -83,11 +91,69 @@ pub extern "C" fn rust_main() {
         state ^= state << 17;
         state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
     };
+    integers(&mut random);
+    floats(&mut random);
+    end()
+}
+
+/// `values` of `rows` rows, or of as many columns.
+fn laid_out(values: &[f32], rows: usize, columns: usize, by_columns: bool) -> Vec<f32> {
+    if by_columns { (0..rows * columns).map(|i| values[i % rows * columns + i / rows]).collect() } else { values.to_vec() }
+}
+
+/// Products without the zeros of the left side.
+fn floats(random: &mut impl FnMut() -> u64) {
+    let (mut sums, mut wrong) = (0u64, 0u64);
+    for round in 0..60 {
+        // SAFETY: nothing of the round before is left.
+        unsafe { NEXT = HEAP };
+        let mut up_to = |most: u64| (random() % most) as usize;
+        let (rows, columns) = (1 + up_to(150), 1 + up_to(150));
+        let terms = if round % 20 == 0 { 1000 + up_to(200) } else { up_to(130) };
+        let (add, left, right, result) = (up_to(2) == 1, up_to(2) == 1, up_to(2) == 1, up_to(2) == 1);
+        let mut value = || up_to(2001) as f32 / 1000.0 - 1.0;
+        let right_values: Vec<f32> = (0..terms * columns).map(|_| value()).collect();
+        let before: Vec<f32> = (0..rows * columns).map(|_| value()).collect();
+        let left_values: Vec<f32> = (0..rows * terms).map(|_| (3.0 * value() - 1.5).max(0.0)).collect();
+        for with in sparse::x86::Instructions::ALL {
+            let (a, b) = (laid_out(&left_values, rows, terms, left), laid_out(&right_values, terms, columns, right));
+            let mut c = laid_out(&before, rows, columns, result);
+            let a = if left { Matrix::new(&a, terms, rows).transposed() } else { Matrix::new(&a, rows, terms) };
+            let b = if right { Matrix::new(&b, columns, terms).transposed() } else { Matrix::new(&b, terms, columns) };
+            let mut to = match result {
+                true => MatrixMut::new(&mut c, columns, rows).transposed(),
+                false => MatrixMut::new(&mut c, rows, columns),
+            };
+            sparse::x86::Room::new().product(with, a, b, &mut to, add);
+            for row in 0..rows {
+                for column in 0..columns {
+                    let products = (0..terms)
+                        .map(|t| f64::from(left_values[row * terms + t]) * f64::from(right_values[t * columns + column]));
+                    let at = row * columns + column;
+                    let want = products.sum::<f64>() + if add { f64::from(before[at]) } else { 0.0 };
+                    let got = f64::from(c[if result { column * rows + row } else { at }]);
+                    sums += 1;
+                    // Also what is no number is wrong.
+                    if !((got - want).abs() < 1e-3) {
+                        wrong += 1;
+                        if wrong < 5 {
+                            let _ = writeln!(Out, "{with:?} {rows}x{terms}x{columns}: row {row} column {column}: {got}, not {want}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let _ = writeln!(Out, "END {sums} sums without zeros by AVX-512 and AVX2, {wrong} wrong");
+}
+
+/// Products of integers.
+fn integers(random: &mut impl FnMut() -> u64) {
     let (mut sums, mut wrong) = (0u64, 0u64);
     for round in 0..400 {
         // SAFETY: nothing of the round before is left.
         unsafe { NEXT = HEAP };
-        let (rows, outputs, terms) = sizes(round, &mut random);
+        let (rows, outputs, terms) = sizes(round, random);
         let (width, extreme) = (terms.next_multiple_of(QUAD), round < 2);
         let weights: Vec<i8> = (0..outputs * terms).map(|_| if extreme { -128 } else { random() as u8 as i8 }).collect();
         let x: Vec<u8> = (0..rows * width).map(|_| if extreme { 255 } else { random() as u8 }).collect();
@@ -116,5 +182,4 @@ pub extern "C" fn rust_main() {
         }
     }
     let _ = writeln!(Out, "END {sums} sums by VNNI, AVX2 and portable code, {wrong} wrong");
-    end()
 }

@@ -1,0 +1,115 @@
+//! Matrices in slices.
+
+/// A matrix in a slice: `rows` by `columns`, any step from one row or column to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// From one row to the next.
+    pub(super) row_step: usize,
+    /// From one column to the next.
+    pub(super) column_step: usize,
+    /// Whether it is worth looking for zeros.
+    pub(super) zeros: bool,
+}
+
+/// A matrix in a slice that is written, with such steps.
+#[derive(Debug)]
+pub struct MatrixMut<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) row_step: usize,
+    pub(super) column_step: usize,
+}
+
+/// Whether a slice of `len` values holds every element of such a matrix.
+fn fits(len: usize, rows: usize, columns: usize, row_step: usize, column_step: usize) -> bool {
+    rows == 0 || columns == 0 || (rows - 1) * row_step + (columns - 1) * column_step < len
+}
+
+impl<'a> Matrix<'a> {
+    /// Row-major values.
+    ///
+    /// # Panics
+    /// When there are not `rows * columns` values.
+    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
+        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: false }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Says whether so many elements are zero that it pays to look for them.
+    pub fn with_zeros(self, zeros: bool) -> Self {
+        Self { zeros, ..self }
+    }
+
+    /// The matrix with rows and columns exchanged; nothing moves.
+    pub fn transposed(self) -> Self {
+        let Self { values, rows, columns, row_step, column_step, zeros } = self;
+        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step, zeros }
+    }
+
+    /// The columns from `first` on, `n` of them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn columns(self, first: usize, n: usize) -> Self {
+        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
+        let skip = (first * self.column_step).min(self.values.len());
+        Self { values: &self.values[skip..], columns: n, ..self }
+    }
+}
+
+impl<'a> MatrixMut<'a> {
+    /// Row-major values.
+    ///
+    /// # Panics
+    /// When there are not `rows * columns` values.
+    pub fn new(values: &'a mut [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
+        Self { values, rows, columns, row_step: columns, column_step: 1 }
+    }
+
+    /// The matrix with rows and columns exchanged; nothing moves.
+    pub fn transposed(self) -> Self {
+        let Self { values, rows, columns, row_step, column_step } = self;
+        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step }
+    }
+
+    /// The columns from `first` on, `n` of them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn columns(self, first: usize, n: usize) -> Self {
+        assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
+        let skip = (first * self.column_step).min(self.values.len());
+        Self { values: &mut self.values[skip..], columns: n, ..self }
+    }
+
+    /// The same, for a while.
+    pub(super) fn view(&mut self) -> MatrixMut<'_> {
+        MatrixMut { values: self.values, ..*self }
+    }
+}
+
+/// Rows, terms and columns of the product of two matrices, all of whose elements lie in their slices.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub(super) fn shape(a: &Matrix, b: &Matrix, c: &MatrixMut) -> (usize, usize, usize) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    let c_shape = (c.rows, c.columns);
+    assert!(b.rows == k && c_shape == (m, n), "[{m}, {k}] x [{}, {n}] -> {c_shape:?}", b.rows);
+    assert!(
+        fits(a.values.len(), m, k, a.row_step, a.column_step)
+            && fits(b.values.len(), k, n, b.row_step, b.column_step)
+            && fits(c.values.len(), m, n, c.row_step, c.column_step)
+    );
+    (m, k, n)
+}
