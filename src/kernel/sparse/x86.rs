@@ -57,10 +57,12 @@ struct Entry {
     at: u32,
 }
 
+/// Some terms of some columns of the right matrix, `[terms, columns]`.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Tile([f32; TILE]);
 
+/// Some terms of eight rows of the left matrix: as many as a tile of the fewest columns has.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Eight([f32; EIGHT * TILE / 64]);
@@ -174,6 +176,7 @@ impl Room {
                     let steps = (c.row_step, c.column_step);
                     let go_on = first_term > 0 || (add && !at_once);
                     if go_on {
+                        // SAFETY: as above.
                         unsafe { load(place, steps, rows, width, self.sums.as_mut_ptr(), columns) };
                     } else if parts == 0 {
                         self.sums.fill(0.0);
@@ -203,6 +206,7 @@ impl Room {
                             }
                         }
                     }
+                    // SAFETY: as above.
                     unsafe { store(self.sums.as_ptr(), columns, rows, width, place, steps, add && at_once) };
                 }
                 first_term += TERMS;
@@ -321,7 +325,8 @@ unsafe fn compress(x: *const f32, n: usize, columns: usize, to: *mut Entry) -> u
     len
 }
 
-/// Sums of rows: `begins` tells where each row's entries begin, and where the last one's end.
+/// Adds the products of each row's entries to its sums, or writes them where they are `new`: `begins` tells where the entries
+/// of each row begin, and where the last one's end.
 macro_rules! rows {
     ($name:ident, $features:literal, $width:literal, $zero:ident, $all:ident, $float:ident, $load:ident, $fused:ident, $loadu:ident, $storeu:ident) => {
         #[target_feature(enable = $features)]
