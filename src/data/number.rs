@@ -316,9 +316,19 @@ mod tests {
         assert_eq!(padded("7\r\n"), Some((7.0, 2)), "its field has the first half of the line end");
         assert_eq!(padded("1234567890.123456,"), Some((1234567890.123456, 17)));
         assert_eq!(padded("9007199254740993,"), Some((9007199254740992.0, 16)), "a tie goes to the even one");
-        for text in
-            [",", "-,", ".,", "1.2.3,", "7;", "7\r,", " 7,", "1e3,", "12345678901234567890,", "0.12345678901234567891,"]
-        {
+        for text in [
+            ",",
+            "-,",
+            ".,",
+            "1.2.3,",
+            "7;",
+            "7:,",
+            "7\r,",
+            " 7,",
+            "1e3,",
+            "12345678901234567890,",
+            "0.12345678901234567891,",
+        ] {
             assert_eq!(padded(text), None, "{text}");
         }
         assert_eq!(plain_number(b"7,8", b','), None, "the end of the text is left to the usual way");
