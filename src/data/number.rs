@@ -40,14 +40,21 @@ pub(super) fn word(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..at + 8).and_then(|bytes| bytes.first_chunk()).map(|bytes| u64::from_le_bytes(*bytes))
 }
 
+/// Which of eight bytes is the first above its limit, which is below 128; 8 if none is.
+#[inline(always)]
+pub(super) fn first_above(bytes: u64, limits: [u8; 8]) -> usize {
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let up = u64::from_le_bytes(limits.map(|limit| 0x7f - limit));
+    // The highest bit of a byte above its limit is set, or becomes so; what is carried changes only bytes behind such a one.
+    let above = (bytes.wrapping_add(up) | bytes) & HIGH;
+    (above.trailing_zeros() / 8) as usize
+}
+
 /// The digits among the eight bytes from `at` on, up to the first that is none, as a number, and how many they are.
 #[inline(always)]
 fn leading_digits(text: &[u8; PLAIN], at: usize) -> Option<(u64, usize)> {
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let digits = word(text, at)? ^ u64::from_ne_bytes([b'0'; 8]);
-    // The highest bit of a byte above 9 is set, or becomes so; what is carried changes only bytes behind such a one.
-    let others = (digits.wrapping_add(u64::from_ne_bytes([0x80 - 10; 8])) | digits) & HIGH;
-    let count = others.trailing_zeros() / 8;
+    let digits = word(text, at)? ^ u64::from_le_bytes([b'0'; 8]);
+    let count = first_above(digits, [9; 8]) as u32;
     // As if there were zeros before them. Then pairs, fours and all eight are joined.
     let digits = digits.checked_shl(64 - 8 * count).unwrap_or(0);
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
@@ -87,8 +94,8 @@ impl Digits {
         (Self { mantissa, count, decimals }, at)
     }
 
-    /// The same, eight bytes at a time; `None` for what is left to [`Digits::read`], as most whole numbers of eight digits or
-    /// more and decimals of sixteen.
+    /// The same, eight bytes at a time; `None` for what is left to [`Digits::read`]: whole numbers of eight digits or more,
+    /// with or without decimals, and sixteen decimals or more.
     #[inline(always)]
     fn read_words(text: &[u8; PLAIN], first: usize) -> Option<(Self, usize)> {
         const WORD: usize = 8;

@@ -146,6 +146,13 @@ mod tests {
         let mut turned = vec![0.0; n * m];
         let (at, bt) = (Matrix::new(&a, m, k).transposed(), Matrix::new(&b, k, n).transposed());
         product(bt, at, MatrixMut::new(&mut turned, n, m), false);
+        for add in [false, true] {
+            let mut into_turned = vec![1.0; n * m];
+            let to = MatrixMut::new(&mut into_turned, n, m).transposed();
+            product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), to, add);
+            let before = if add { 1.0 } else { 0.0 };
+            assert!((0..m * n).all(|i| (into_turned[i % n * m + i / n] - before - whole[i]).abs() < 1e-5), "{add}");
+        }
         let mut part = vec![7.0; m * n];
         let (first, count) = (4, 5);
         product(

@@ -4,7 +4,7 @@ use crate::calendar::{CalendarError, Clock};
 
 use super::super::Severity;
 use super::super::number::{
-    is_missing_mark, is_unreadable, number_message, parse_number, parse_time, plain_number, shown, word,
+    first_above, is_missing_mark, is_unreadable, number_message, parse_number, parse_time, plain_number, shown, word,
 };
 use super::super::problems::{Problem, ProblemKind, Problems};
 use super::super::table::{As, Cells, Head, Keys, NO_NAME, join_clock, settled};
@@ -125,14 +125,12 @@ impl Times {
         if self.clock != Some(Clock::Local) || field[..10] != self.date || !matches!(field[10], b' ' | b'T') {
             return None;
         }
-        const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-        // What is not the digit or colon that belongs there sets the highest bit of its byte (see `leading_digits`).
-        let digits = word(field, 11)? ^ u64::from_ne_bytes(*b"00:00:00");
-        const LIMITS: u64 = u64::from_ne_bytes([0x76, 0x76, 0x7f, 0x76, 0x76, 0x7f, 0x76, 0x76]);
-        let wrong = (digits.wrapping_add(LIMITS) | digits) & HIGH;
+        // A colon is 0 by this, a digit is itself, and whatever does not belong there is more.
+        let digits = word(field, 11)? ^ u64::from_le_bytes(*b"00:00:00");
+        let all_right = first_above(digits, [9, 9, 0, 9, 9, 0, 9, 9]) == 8;
         let [hour, _, _, minute, _, _, second, _] =
             (digits.wrapping_mul(10).wrapping_add(digits >> 8)).to_le_bytes().map(i64::from);
-        let right = wrong == 0 && hour < 24 && minute < 60 && second < 60;
+        let right = all_right && hour < 24 && minute < 60 && second < 60;
         right.then_some(self.midnight + (hour * 3600 + minute * 60 + second) * 1_000_000)
     }
 

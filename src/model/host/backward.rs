@@ -289,7 +289,7 @@ fn gradients_of_layer<'a>(
     pool: &ThreadPool,
     tasks: &mut Vec<Box<dyn FnOnce() + Send + 'a>>,
 ) {
-    let (outputs, width) = (bias.len(), g.len() / x.rows());
+    let (outputs, width) = (bias.len(), g.len() / x.rows().max(1));
     let (inputs, skipped) = (weight.len() / outputs, outputs - width);
     let mut first = 0;
     // More parts than threads: one that is done takes the next.

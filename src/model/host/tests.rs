@@ -108,6 +108,11 @@ fn cases() -> Vec<(String, NHitsConfig)> {
     };
     cases.push(("one block".into(), one));
     cases.push((NARROW.into(), NHitsConfig { mlp_units: vec![[2, 40], [40, 15], [15, 16]], ..small() }));
+    // Wide enough for zeros of the left matrix to be left out (more than half of a tile's columns), with and without dropout.
+    for dropout in [0.0, 0.3] {
+        let mlp_units = vec![[70, 80], [80, 90], [90, 75]];
+        cases.push((format!("wide layers, dropout {dropout}"), NHitsConfig { mlp_units, dropout, ..small() }));
+    }
     cases
 }
 
