@@ -21,7 +21,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::fmt::Write;
 
 use int8::{GROUP, Instructions, Int8Weights, QUAD};
-use matrix::{Matrix, MatrixMut};
+use matrix::{Matrix, MatrixMut, Then};
 
 /// Memory from here on, given out and never taken back; a round begins from the start again.
 const HEAP: usize = 0x1000_0000;
@@ -124,7 +124,8 @@ fn floats(random: &mut impl FnMut() -> u64) {
                 true => MatrixMut::new(&mut c, columns, rows).transposed(),
                 false => MatrixMut::new(&mut c, rows, columns),
             };
-            sparse::x86::Room::new().product(with, a, b, &mut to, add);
+            let then = if add { Then::Add } else { Then::Write };
+            sparse::x86::Room::new().product(with, a, b, None, &mut to, then);
             for row in 0..rows {
                 for column in 0..columns {
                     let products = (0..terms)

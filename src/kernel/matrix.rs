@@ -24,6 +24,22 @@ pub struct MatrixMut<'a> {
     pub(super) column_step: usize,
 }
 
+/// What becomes of the sums of a product on their way into the result.
+#[derive(Debug, Clone, Copy)]
+pub enum Then<'a> {
+    /// They take the place of what is there.
+    Write,
+    /// They are added to it.
+    Add,
+    /// They take its place, with a value added for each column, as a layer's bias is.
+    Bias(&'a [f32]),
+    /// The same, and what is below zero becomes zero, as by a `relu`. What is no number stays.
+    BiasRelu(&'a [f32]),
+    /// They take its place where this matrix, row-major and of the result's shape, is above zero; the others become zero. So a
+    /// gradient goes back through a `relu`, whose values this matrix has.
+    Where(&'a [f32]),
+}
+
 /// Whether a slice of `len` values holds every element of such a matrix.
 fn fits(len: usize, rows: usize, columns: usize, row_step: usize, column_step: usize) -> bool {
     rows == 0 || columns == 0 || (rows - 1) * row_step + (columns - 1) * column_step < len
@@ -90,6 +106,13 @@ impl<'a> MatrixMut<'a> {
         assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
         let skip = (first * self.column_step).min(self.values.len());
         Self { values: &mut self.values[skip..], columns: n, ..self }
+    }
+
+    /// The rows of a matrix that lies by rows.
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        debug_assert_eq!(self.column_step, 1);
+        let columns = self.columns;
+        self.values.chunks_mut(self.row_step.max(1)).take(self.rows).map(move |row| &mut row[..columns])
     }
 
     /// The same, for a while.

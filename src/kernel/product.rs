@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::matrix::{Matrix, MatrixMut, shape};
+use super::matrix::{Matrix, MatrixMut, Then, shape};
 use super::sparse;
 
 /// Results with fewer columns, whose factors lie with their sums side by side, are computed here: the crate takes another
@@ -25,21 +25,74 @@ const TERMS_ACROSS: RangeInclusive<usize> = 64..=256;
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn product(a: Matrix, b: Matrix, mut c: MatrixMut, add: bool) {
-    let (m, k, n) = shape(&a, &b, &c);
+pub fn product(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
+    product_then(a, b, None, c, if add { Then::Add } else { Then::Write });
+}
+
+/// The product `a b` and what happens to it then, as [`product`] else; all but [`Then::Write`] and [`Then::Add`] need a result
+/// that lies by rows.
+///
+/// `wanted` may have a bit for each column of the result, from the lowest of the first byte on. Columns without one, if there
+/// are any, are as without `wanted` or zero, whichever is faster.
+///
+/// # Panics
+/// When the shapes do not fit, there are not as many bits as columns, or the result does not lie by rows and has to.
+pub fn product_then(a: Matrix, b: Matrix, wanted: Option<&[u8]>, mut c: MatrixMut, then: Then) {
+    let (m, _, n) = shape(&a, &b, &c);
+    let fits = match then {
+        Then::Write | Then::Add => true,
+        Then::Bias(bias) | Then::BiasRelu(bias) => c.column_step == 1 && bias.len() == n,
+        Then::Where(y) => c.column_step == 1 && y.len() == m * n,
+    };
+    assert!(fits, "{n} columns that lie by rows, and as many values for them: {then:?}");
+    if let Some(wanted) = wanted {
+        let spare = (wanted.len() * 8).wrapping_sub(n);
+        assert!(spare < 8 && wanted.last().is_none_or(|last| last.leading_zeros() as usize >= spare), "{n} bits");
+    }
     if m == 0 || n == 0 {
         return;
     }
     let few = sparse::fewest_columns().unwrap_or(usize::MAX);
-    if a.zeros && n >= few && sparse::product(a, b, &mut c, add) {
+    if a.zeros && n >= few && sparse::product(a, b, wanted, &mut c, then) {
         return;
     }
-    // Rows and columns exchanged. The columns are the rows of `a` then, which may be some of those of the whole: how many
-    // they are must decide nothing.
-    let right = b.zeros && !a.zeros;
-    if right && sparse::product(b.transposed(), a.transposed(), &mut c.view().transposed(), add) {
-        return;
+    match then {
+        Then::Write | Then::Add => {
+            let add = matches!(then, Then::Add);
+            // Rows and columns exchanged. The columns are the rows of `a` then, which may be some of those of the whole: how
+            // many they are must decide nothing.
+            let right = b.zeros && !a.zeros;
+            if !(right && sparse::product(b.transposed(), a.transposed(), None, &mut c.view().transposed(), then)) {
+                dense(a, b, c, add);
+            }
+        }
+        Then::Bias(bias) | Then::BiasRelu(bias) => {
+            c.rows_mut().for_each(|row| row.copy_from_slice(bias));
+            dense(a, b, c.view(), true);
+            if let Then::BiasRelu(_) = then {
+                c.rows_mut().for_each(relu);
+            }
+        }
+        Then::Where(y) => {
+            dense(a, b, c.view(), false);
+            c.rows_mut().zip(y.chunks_exact(n)).for_each(|(row, y)| relu_slopes(y, row));
+        }
     }
+}
+
+/// What is below zero becomes zero. What is no number stays.
+pub fn relu(x: &mut [f32]) {
+    x.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
+}
+
+/// The gradient `g` of a relu's values `y`, back through it.
+pub fn relu_slopes(y: &[f32], g: &mut [f32]) {
+    g.iter_mut().zip(y).for_each(|(g, y)| *g = if *y > 0.0 { *g } else { 0.0 });
+}
+
+/// The product with all its terms.
+fn dense(a: Matrix, b: Matrix, c: MatrixMut, add: bool) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
     if n < FEW_COLUMNS && a.column_step == 1 && b.row_step == 1 {
         return dots(a, b, c, add);
     }
@@ -50,7 +103,7 @@ pub fn product(a: Matrix, b: Matrix, mut c: MatrixMut, add: bool) {
     };
     for first in (0..k.max(1)).step_by(terms) {
         let (count, add) = (terms.min(k - first), add || first > 0);
-        // SAFETY: the assertion above holds every element of the three matrices inside its slice, the terms `first..first
+        // SAFETY: `shape` has found every element of the three matrices inside its slice, the terms `first..first
         // + count` are some of the `k`, and a shared slice cannot overlap the exclusive one that is written.
         unsafe {
             gemm::gemm(
@@ -166,6 +219,48 @@ mod tests {
                 assert!((whole[i * n + j] - turned[j * m + i]).abs() < 1e-5);
                 let inside = (first..first + count).contains(&j);
                 assert_eq!(part[i * n + j], if inside { whole[i * n + j] } else { 7.0 });
+            }
+        }
+    }
+
+    #[test]
+    fn what_happens_to_the_sums_is_the_same_on_the_way_as_afterwards() {
+        for (m, k, n) in [(1, 5, 1), (20, 30, 16), (33, 70, 100), (150, 90, 277), (3, 1200, 130), (0, 3, 4), (4, 0, 90)]
+        {
+            let (mut a, b, bias, y) = (values(m * k, 1), values(k * n, 2), values(n, 3), values(m * n, 4));
+            a.iter_mut().for_each(|v| *v = v.max(0.0));
+            if let Some(a) = a.get_mut(k.max(1) - 1) {
+                *a = f32::NAN;
+            }
+            for zeros in [false, true] {
+                let (a, b) = (Matrix::new(&a, m, k).with_zeros(zeros), Matrix::new(&b, k, n));
+                let of = |then: Then, wanted: Option<&[u8]>| {
+                    let mut c = vec![7.0; m * n];
+                    product_then(a, b, wanted, MatrixMut::new(&mut c, m, n), then);
+                    c
+                };
+                let bits = |c: &[f32]| c.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                let sums = of(Then::Write, None);
+                let mut with_bias = sums.clone();
+                with_bias.iter_mut().enumerate().for_each(|(i, c)| *c += bias[i % n]);
+                let close = |c: &[f32]| {
+                    c.iter().zip(&with_bias).all(|(c, want)| (c - want).abs() < 1e-5 || c.is_nan() && want.is_nan())
+                };
+                let with = of(Then::Bias(&bias), None);
+                assert!(close(&with), "{m} {k} {n} {zeros}");
+                let mut rectified = with;
+                relu(&mut rectified);
+                assert_eq!(bits(&of(Then::BiasRelu(&bias), None)), bits(&rectified), "{m} {k} {n} {zeros}");
+                let mut through = sums;
+                relu_slopes(&y, &mut through);
+                assert_eq!(bits(&of(Then::Where(&y), None)), bits(&through), "{m} {k} {n} {zeros}");
+                // Every fourth column is not wanted.
+                let mut wanted = vec![0u8; n.div_ceil(8)];
+                (0..n).filter(|i| i % 4 != 2).for_each(|i| wanted[i / 8] |= 1 << (i % 8));
+                for (i, (c, all)) in of(Then::Where(&y), Some(&wanted)).iter().zip(&through).enumerate() {
+                    let may_be_zero = i % n % 4 == 2 && *c == 0.0;
+                    assert!(c.to_bits() == all.to_bits() || may_be_zero, "{m} {k} {n} {zeros}: {i}");
+                }
             }
         }
     }

@@ -9,7 +9,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::cell::RefCell;
 
-use super::matrix::{Matrix, MatrixMut};
+use super::matrix::{Matrix, MatrixMut, Then};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -23,21 +23,24 @@ pub(super) fn fewest_columns() -> Option<usize> {
     None
 }
 
-/// `c = a b`, or `c += a b` with `add`, without the terms for which `a` is zero. False, and nothing done, on processors
+/// The product and what happens to it then, without most of the terms for which `a` is zero. False, and nothing done, on processors
 /// without AVX2.
 ///
 /// Each element is summed over the terms in their order, as a dense product does it; neither the number of rows nor how
 /// they are split over threads changes a bit.
 ///
+/// Where `wanted` has a bit for each column of `c`, from the lowest of the first byte on, columns without one may be zero
+/// instead.
+///
 /// # Panics
 /// When the shapes do not fit, or neither step of a matrix is 1.
-pub(super) fn product(a: Matrix, b: Matrix, c: &mut MatrixMut, add: bool) -> bool {
+pub(super) fn product(a: Matrix, b: Matrix, wanted: Option<&[u8]>, c: &mut MatrixMut, then: Then) -> bool {
     #[cfg(target_arch = "x86_64")]
     if let Some(instructions) = x86::Instructions::best() {
-        ROOM.with_borrow_mut(|room| room.product(instructions, a, b, c, add));
+        ROOM.with_borrow_mut(|room| room.product(instructions, a, b, wanted, c, then));
         return true;
     }
-    let _ = (a, b, c, add);
+    let _ = (a, b, wanted, c, then);
     false
 }
 
@@ -97,13 +100,14 @@ mod tests {
                     let left = if a_across { Matrix::new(&a_turned, k, m).transposed() } else { Matrix::new(&a, m, k) };
                     let right =
                         if b_across { Matrix::new(&b_turned, n, k).transposed() } else { Matrix::new(&b, k, n) };
+                    let then = if add { Then::Add } else { Then::Write };
                     let mut c = if c_across { before_turned.clone() } else { before.clone() };
                     if c_across {
                         let mut to = MatrixMut::new(&mut c, n, m).transposed();
-                        room.product(with, left, right, &mut to, add);
+                        room.product(with, left, right, None, &mut to, then);
                         c = turned(&c, n, m);
                     } else {
-                        room.product(with, left, right, &mut MatrixMut::new(&mut c, m, n), add);
+                        room.product(with, left, right, None, &mut MatrixMut::new(&mut c, m, n), then);
                     }
                     for (i, c) in c.iter().enumerate() {
                         let (row, column) = (i / n, i % n);
@@ -121,7 +125,47 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_stays_and_what_a_zero_meets_is_left_out() {
+    fn columns_that_are_not_wanted_may_be_zero_and_the_others_are_the_same_to_the_bit() {
+        let sizes = [(1, 5, 1), (3, 7, 8), (9, 0, 20), (13, 97, 65), (40, 100, 130), (130, 70, 261), (5, 1300, 300)];
+        for with in Instructions::ALL.into_iter().filter(|with| with.available()) {
+            let mut room = Room::new();
+            for (m, k, n) in sizes {
+                let (a, b) = (values(m, k, 1), values(k, n, 2));
+                let b_turned = turned(&b, k, n);
+                let mut all = vec![0.0; m * n];
+                room.product(
+                    with,
+                    Matrix::new(&a, m, k),
+                    Matrix::new(&b, k, n),
+                    None,
+                    &mut MatrixMut::new(&mut all, m, n),
+                    Then::Write,
+                );
+                let mut stream = Stream::new(3, Purpose::Synthetic, &[4]);
+                for least in [-9.0, -1.5, -0.6, 0.0, 1.0, 9.0] {
+                    let mut wanted = vec![0u8; n.div_ceil(8)];
+                    (0..n).filter(|_| stream.normal() > least).for_each(|i| wanted[i / 8] |= 1 << (i % 8));
+                    let is_wanted = |i: usize| wanted[i / 8] >> (i % 8) & 1 == 1;
+                    for across in [false, true] {
+                        let right =
+                            if across { Matrix::new(&b_turned, n, k).transposed() } else { Matrix::new(&b, k, n) };
+                        let mut c = vec![7.0; m * n];
+                        let mut to = MatrixMut::new(&mut c, m, n);
+                        room.product(with, Matrix::new(&a, m, k), right, Some(&wanted), &mut to, Then::Write);
+                        let what = format!("{with:?} {m} {k} {n} {least} {across}");
+                        let left_out = (0..n).filter(|i| !is_wanted(*i)).count();
+                        for (i, (c, all)) in c.iter().zip(&all).enumerate() {
+                            let zero = !is_wanted(i % n) && left_out * 8 >= n;
+                            assert_eq!(*c, if zero { 0.0 } else { *all }, "{what}: {i}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_and_what_a_zero_meets_may_be_left_out() {
         let (m, k, n) = (2, 10, 40);
         let (mut a, mut b) = (vec![1.0; m * k], vec![1.0; k * n]);
         a[3] = f32::NAN;
@@ -129,9 +173,9 @@ mod tests {
         b[4 * n] = f32::INFINITY;
         let mut c = vec![0.0; m * n];
         let mut to = MatrixMut::new(&mut c, m, n);
-        if product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut to, false) {
+        if product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), None, &mut to, Then::Write) {
             assert!(c[..n].iter().all(|v| v.is_nan()), "{:?}", &c[..n]);
-            assert_eq!(c[n..], [9.0; 40]);
+            assert!(c[n + 1..].iter().all(|v| *v == 9.0) && (c[n] == 9.0 || c[n].is_nan()), "{:?}", &c[n..]);
         }
     }
 }

@@ -6,14 +6,14 @@
 
 use rayon::ThreadPool;
 
-use super::super::PoolingMode;
 use super::super::dropout::scale_of_kept;
+use super::super::{Activation, PoolingMode};
 use super::fold::unfold;
 use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take, window_parts};
 use super::input::unpool;
 use super::layout::{BlockPlan, HostNetwork};
-use super::units::{column_sums, leaves_zeros, slopes};
-use crate::kernel::{Matrix, MatrixMut, product};
+use super::units::{bytes_of_bits, column_sums, leaves_zeros, slopes};
+use crate::kernel::{Matrix, MatrixMut, Then, product, product_then};
 
 /// Buffers of the way back, one row per window.
 #[derive(Debug, Default)]
@@ -117,7 +117,7 @@ fn values(
     let (mut residual, mut knots, mut pooled) = (&mut back.residual[..], &mut back.knots[..], &mut back.pooled[..]);
     let mut first = 0;
     let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for rows in window_parts(n, pool.current_num_threads()) {
+    for (part, rows) in window_parts(n, pool.current_num_threads()).into_iter().enumerate() {
         let buffers = Rows {
             residual: take(&mut residual, rows * config.input_size),
             layers: (layers.iter_mut().zip(&widths).enumerate())
@@ -128,14 +128,14 @@ fn values(
         };
         let from = first;
         tasks.push(Box::new(move || {
-            value_rows(network, number, weights, forecast, tape, mask, from, rows, buffers);
+            value_rows(network, number, weights, forecast, tape, mask, part, from, rows, buffers);
         }));
         first += rows;
     }
     side_by_side(Some(pool), tasks);
 }
 
-/// Gradients of the values of block `number` for the windows from `first` on, as many as `rows`.
+/// Gradients of the values of block `number` for the windows of part `part`: from `first` on, as many as `rows`.
 #[allow(clippy::too_many_arguments)]
 fn value_rows(
     network: &HostNetwork,
@@ -144,6 +144,7 @@ fn value_rows(
     forecast: &[f32],
     tape: &Tape,
     mask: &[f32],
+    part: usize,
     first: usize,
     rows: usize,
     buffers: Rows,
@@ -187,17 +188,29 @@ fn value_rows(
         let (to, from) = layers.split_at_mut(i + 1);
         let units = layer.inputs;
         let kept = layer.outputs - skipped;
-        product(
-            Matrix::new(from[0], rows, kept).with_zeros(zeros && i + 1 < output),
-            Matrix::new(&weights[layer.weight.clone()], units, layer.outputs).columns(skipped, kept).transposed(),
-            MatrixMut::new(to[i], rows, units),
-            false,
-        );
-        if i > 0 {
-            let part = first * units..(first + rows) * units;
-            let y = &tape.hidden[i][part.clone()];
-            through(config, y, tape.dropped[i].get(part), to[i]);
+        let g = Matrix::new(from[0], rows, kept).with_zeros(zeros && i + 1 < output);
+        let weight = Matrix::new(&weights[layer.weight.clone()], units, layer.outputs);
+        let weight = weight.columns(skipped, kept).transposed();
+        let out = MatrixMut::new(to[i], rows, units);
+        if i == 0 {
+            product(g, weight, out, false);
+            continue;
         }
+        let these = first * units..(first + rows) * units;
+        let y = &tape.hidden[i][these.clone()];
+        if config.activation == Activation::Relu {
+            // A unit that is zero in all these windows has no gradient: the slope is zero there.
+            let bytes = bytes_of_bits(units);
+            let live = &tape.live[i][part * bytes..(part + 1) * bytes];
+            if config.dropout == 0.0 {
+                product_then(g, weight, Some(live), out, Then::Where(y));
+                continue;
+            }
+            product_then(g, weight, Some(live), out, Then::Write);
+        } else {
+            product(g, weight, out, false);
+        }
+        through(config, y, tape.dropped[i].get(these), to[i]);
     }
     if number > 0 {
         let layer = tape.folded.as_ref().map_or_else(|| block.layers[0].of(weights), |folded| folded.linear());
@@ -251,7 +264,19 @@ fn weight_gradients(
     (folded_weight, folded_bias): &mut (Vec<f32>, Vec<f32>),
     pool: &ThreadPool,
 ) {
-    let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    let live: Vec<Vec<u8>> = (tape.live.iter().zip(&block.layers))
+        .map(|(live, layer)| {
+            let bytes = bytes_of_bits(layer.outputs);
+            let parts = window_parts(n, pool.current_num_threads()).len();
+            let mut any = vec![0; if live.is_empty() { 0 } else { bytes }];
+            for part in live.chunks_exact(bytes).take(parts) {
+                any.iter_mut().zip(part).for_each(|(any, part)| *any |= part);
+            }
+            any
+        })
+        .collect();
+    let (mut tasks, mut biases): (Vec<Box<dyn FnOnce() + Send>>, Vec<Box<dyn FnOnce() + Send>>) =
+        (Vec::new(), Vec::new());
     let mut rest = gradients;
     let mut of_pair: &mut [f32] = &mut [];
     if tape.folded.is_some() {
@@ -260,7 +285,8 @@ fn weight_gradients(
         folded_weight.resize(a.inputs * b.outputs, 0.0);
         folded_bias.resize(b.outputs, 0.0);
         let x = Matrix::new(&tape.x[..n * a.inputs], n, a.inputs);
-        gradients_of_layer(x, &values[1][..n * b.outputs], zeros, folded_weight, folded_bias, pool, &mut tasks);
+        let g = Gradient { values: &values[1][..n * b.outputs], zeros, live: None };
+        gradients_of_layer(x, g, folded_weight, folded_bias, pool, &mut tasks, &mut biases);
     }
     for (i, layer) in block.layers.iter().enumerate().skip(if of_pair.is_empty() { 0 } else { 2 }) {
         let last = i + 1 == block.layers.len();
@@ -270,26 +296,41 @@ fn weight_gradients(
         let bias = take(&mut rest, layer.outputs);
         // There is no activation after the first layer.
         let x = Matrix::new(&x[..n * layer.inputs], n, layer.inputs).with_zeros(zeros && i > 1);
-        gradients_of_layer(x, &values[i][..n * width], zeros && i > 0 && !last, weight, bias, pool, &mut tasks);
+        let live = (zeros && i > 1 && !last).then(|| &live[i][..]);
+        let g = Gradient { values: &values[i][..n * width], zeros: zeros && i > 0 && !last, live };
+        gradients_of_layer(x, g, weight, bias, pool, &mut tasks, &mut biases);
     }
+    // The short ones last, so that no thread waits long for the others.
+    tasks.extend(biases);
     side_by_side(Some(pool), tasks);
     if !of_pair.is_empty() {
         unfold(block, weights, folded_weight, folded_bias, of_pair, pool);
     }
 }
 
-/// Adds the tasks that write the gradients of one layer's weight and bias, from its input `x` and the gradient `g` of its
-/// values, or of the last of them where the others are not read; `zeros` says whether many of `g` are zero.
+/// The gradient of a layer's values, or of the last of them where the others are not read.
+#[derive(Clone, Copy)]
+struct Gradient<'a> {
+    /// `[B, values]`.
+    values: &'a [f32],
+    /// Whether many are zero.
+    zeros: bool,
+    /// A bit for each value that is not zero in all windows, where that is known.
+    live: Option<&'a [u8]>,
+}
+
+/// Adds the tasks that write the gradients of one layer's weight and bias, from its input `x` and the gradient of its values.
 fn gradients_of_layer<'a>(
     x: Matrix<'a>,
-    g: &'a [f32],
-    zeros: bool,
+    gradient: Gradient<'a>,
     mut weight: &'a mut [f32],
     bias: &'a mut [f32],
     pool: &ThreadPool,
     tasks: &mut Vec<Box<dyn FnOnce() + Send + 'a>>,
+    biases: &mut Vec<Box<dyn FnOnce() + Send + 'a>>,
 ) {
-    let (outputs, width) = (bias.len(), g.len() / x.rows().max(1));
+    let n = x.rows();
+    let (outputs, width) = (bias.len(), gradient.values.len() / n.max(1));
     let (inputs, skipped) = (weight.len() / outputs, outputs - width);
     let mut first = 0;
     // More parts than threads: one that is done takes the next.
@@ -299,17 +340,15 @@ fn gradients_of_layer<'a>(
         tasks.push(Box::new(move || {
             // What no one reads has no gradient; an update may have left something there.
             to.chunks_exact_mut(outputs).for_each(|row| row[..skipped].fill(0.0));
-            product(
-                x.columns(from, rows).transposed(),
-                Matrix::new(g, x.rows(), width).with_zeros(zeros),
-                MatrixMut::new(to, rows, outputs).columns(skipped, width),
-                false,
-            );
+            let x = x.columns(from, rows).transposed();
+            let g = Matrix::new(gradient.values, n, width).with_zeros(gradient.zeros);
+            let to = MatrixMut::new(to, rows, outputs).columns(skipped, width);
+            product_then(x, g, gradient.live, to, Then::Write);
         }));
     }
-    tasks.push(Box::new(move || {
+    biases.push(Box::new(move || {
         let (unread, bias) = bias.split_at_mut(skipped);
         unread.fill(0.0);
-        column_sums(g, bias);
+        column_sums(gradient.values, bias);
     }));
 }

@@ -217,12 +217,15 @@ impl HostForecaster {
                 fit(to, n * layer.outputs);
                 let values = &mut to[..n * layer.outputs];
                 let x = if i == 0 { &*x } else { &from[..n * layer.inputs] };
+                let activation = (i > 0 || block.folded).then_some(config.activation);
                 match self.integer_layer(number, i) {
-                    Some(integers) => integers.forward_into(self.with, x, 0..layer.outputs, scratch, values),
-                    None => linear(layer.of(weights), n, x, with_zeros(i), values),
-                }
-                if i > 0 || block.folded {
-                    activate(config.activation, values);
+                    Some(integers) => {
+                        integers.forward_into(self.with, x, 0..layer.outputs, scratch, values);
+                        if let Some(activation) = activation {
+                            activate(activation, values);
+                        }
+                    }
+                    None => linear(layer.of(weights), n, x, with_zeros(i), activation, values),
                 }
                 std::mem::swap(&mut from, &mut to);
             }
@@ -242,7 +245,7 @@ impl HostForecaster {
                 let theta = &mut theta[..n * output.outputs];
                 match self.integer_layer(number, hidden.len()) {
                     Some(integers) => integers.forward_into(self.with, features, 0..output.outputs, scratch, theta),
-                    None => linear(output.of(weights), n, features, with_zeros(hidden.len()), theta),
+                    None => linear(output.of(weights), n, features, with_zeros(hidden.len()), None, theta),
                 }
                 explain(theta, steps, residual, mask, knots);
             }

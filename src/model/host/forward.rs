@@ -2,13 +2,13 @@
 
 use rayon::ThreadPool;
 
-use super::super::PoolingMode;
 use super::super::dropout::{DropoutKey, Mask};
+use super::super::{Activation, PoolingMode};
 use super::fold::{Folded, fold, pays_in_training};
 use super::input::{HostInput, covariates, pool};
 use super::layout::{BlockPlan, HostNetwork, Linear};
-use super::units::{activate, fill_bias, leaves_zeros};
-use crate::kernel::{Matrix, MatrixMut, add_row_product, product};
+use super::units::{activate, bytes_of_bits, leaves_zeros, live_units};
+use crate::kernel::{Matrix, MatrixMut, Then, add_row_product, product, product_then};
 
 /// What one block leaves for the way back; every buffer row-major, one row per window.
 #[derive(Debug, Default)]
@@ -23,6 +23,9 @@ pub(super) struct Tape {
     pub hidden: Vec<Vec<f32>>,
     /// Which of them were dropped (1), `[B, units]`; empty without dropout.
     pub dropped: Vec<Vec<u8>>,
+    /// Which units of a layer are not zero in all windows of a part ([`window_parts`]), `[parts, bytes of bits]`; empty where
+    /// the activation leaves no zeros.
+    pub live: Vec<Vec<u8>>,
 }
 
 /// One batch on its way through a network. Its buffers stay from batch to batch.
@@ -60,6 +63,7 @@ struct TapeRows<'a> {
     folded: Option<&'a Folded>,
     hidden: Vec<&'a mut [f32]>,
     dropped: Vec<&'a mut [u8]>,
+    live: Vec<&'a mut [u8]>,
 }
 
 /// Takes the first `n` elements off a slice.
@@ -84,11 +88,17 @@ pub(super) fn fit<T: Clone + Default>(buffer: &mut Vec<T>, n: usize) {
 /// Windows that go through a network together: their values stay in the second level of cache from layer to layer, and a
 /// thread that has done with its part takes the next.
 const WINDOWS_TOGETHER: usize = 128;
-
-/// The windows of a batch in parts for `threads` threads.
+/// The windows of a batch in parts for `threads` threads. The last parts are smaller, so that no thread waits long for the
+/// others.
 pub(super) fn window_parts(n: usize, threads: usize) -> Vec<usize> {
     let rounds = n.div_ceil(WINDOWS_TOGETHER * threads.max(1));
-    row_parts(n, rounds * threads)
+    let mut parts = row_parts(n, rounds * threads);
+    if threads > 1 && rounds > 1 {
+        let last = parts.split_off(parts.len() - threads);
+        parts.extend(last.iter().map(|rows| rows / 2));
+        parts.extend(last.iter().flat_map(|rows| row_parts(rows - rows / 2, 2)));
+    }
+    parts
 }
 
 /// Rows of `n` in at most `parts` parts of 16 or more, so that no product depends on the parts (see [`product`]).
@@ -97,11 +107,11 @@ pub(super) fn row_parts(n: usize, parts: usize) -> Vec<usize> {
     (0..parts).map(|i| n * (i + 1) / parts - n * i / parts).collect()
 }
 
-/// Runs every task, on the threads of `pool` where there are several.
+/// Runs every task, on the threads of `pool` where there are several, the first ones first.
 pub(super) fn side_by_side<'a>(pool: Option<&ThreadPool>, tasks: Vec<Box<dyn FnOnce() + Send + 'a>>) {
     match pool {
         Some(pool) if tasks.len() > 1 && pool.current_num_threads() > 1 => {
-            pool.scope(|scope| tasks.into_iter().for_each(|task| scope.spawn(move |_| task())));
+            pool.scope_fifo(|scope| tasks.into_iter().for_each(|task| scope.spawn_fifo(move |_| task())));
         }
         _ => tasks.into_iter().for_each(|task| task()),
     }
@@ -160,6 +170,7 @@ impl Pass {
             tape.folded = pays_in_training(block, config.activation, n).then(|| tape.folded.take().unwrap_or_default());
             tape.hidden.resize_with(hidden.len(), Vec::new);
             tape.dropped.resize_with(hidden.len(), Vec::new);
+            tape.live.resize_with(hidden.len(), Vec::new);
             for (i, layer) in hidden.iter().enumerate() {
                 if i == 0 && tape.folded.is_some() {
                     tape.hidden[i].clear();
@@ -184,6 +195,15 @@ impl Pass {
         let config = &network.config;
         let theta = network.blocks.iter().map(|b| b.shape.theta).max().unwrap_or(0);
         let knots = network.blocks.iter().map(|b| b.shape.knots).max().unwrap_or(0) * config.outputs;
+        let parts = window_parts(self.n, threads);
+        if leaves_zeros(config.activation) {
+            for (tape, block) in self.tapes.iter_mut().zip(&network.blocks) {
+                // The first layer has no activation.
+                for (live, layer) in tape.live.iter_mut().zip(&block.layers).skip(1) {
+                    fit(live, parts.len() * bytes_of_bits(layer.outputs));
+                }
+            }
+        }
         let mut tapes: Vec<TapeRows> = self
             .tapes
             .iter_mut()
@@ -193,12 +213,13 @@ impl Pass {
                 folded: t.folded.as_ref(),
                 hidden: t.hidden.iter_mut().map(|h| &mut h[..]).collect(),
                 dropped: t.dropped.iter_mut().map(|d| &mut d[..]).collect(),
+                live: t.live.iter_mut().map(|l| &mut l[..]).collect(),
             })
             .collect();
         let (mut residual, mut mask) = (&mut self.residual[..], &mut self.mask[..]);
         let (mut forecast, mut all_theta, mut all_knots) =
             (&mut self.forecast[..], &mut self.theta[..], &mut self.knots[..]);
-        window_parts(self.n, threads)
+        parts
             .into_iter()
             .map(|rows| {
                 let tapes = tapes
@@ -213,6 +234,9 @@ impl Pass {
                             .collect(),
                         dropped: (t.dropped.iter_mut().zip(&block.layers))
                             .map(|(d, layer)| take_if_any(d, rows * layer.outputs))
+                            .collect(),
+                        live: (t.live.iter_mut().zip(&block.layers))
+                            .map(|(l, layer)| take_if_any(l, bytes_of_bits(layer.outputs)))
                             .collect(),
                     })
                     .collect();
@@ -230,15 +254,30 @@ impl Pass {
     }
 }
 
-/// `out = x W + b` for `rows` rows; `zeros` says whether many values of `x` are zero.
-pub(super) fn linear(layer: Linear, rows: usize, x: &[f32], zeros: bool, out: &mut [f32]) {
+/// `out = f(x W + b)` for `rows` rows, without `f` where there is no activation; `zeros` says whether many values of `x` are
+/// zero.
+pub(super) fn linear(
+    layer: Linear,
+    rows: usize,
+    x: &[f32],
+    zeros: bool,
+    activation: Option<Activation>,
+    out: &mut [f32],
+) {
     if rows == 1 && layer.inputs > FEW_TERMS {
-        return row(x, layer, out);
+        row(x, layer, out);
+    } else {
+        let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs);
+        let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
+        let out = MatrixMut::new(out, rows, layer.outputs);
+        if activation == Some(Activation::Relu) {
+            return product_then(x, weight, None, out, Then::BiasRelu(layer.bias));
+        }
+        product_then(x, weight, None, out, Then::Bias(layer.bias));
     }
-    fill_bias(layer.bias, out);
-    let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs);
-    let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
-    product(x, weight, MatrixMut::new(out, rows, layer.outputs), true);
+    if let Some(activation) = activation {
+        activate(activation, out);
+    }
 }
 
 /// Sums of so few terms are added to what is there term by term, for one row as for many.
@@ -300,7 +339,7 @@ fn forward_rows(
         out.fill(y[steps - 1]);
     }
     let last = network.blocks.len() - 1;
-    let zeros = leaves_zeros(config.activation);
+    let (activation, zeros) = (Some(config.activation), leaves_zeros(config.activation));
     let mut number_of_mask = 0;
     for (number, (block, tape)) in network.blocks.iter().zip(&mut tapes).enumerate() {
         block_input(network, block, input, first, residual, tape.x, Some(&mut *tape.at));
@@ -311,18 +350,20 @@ fn forward_rows(
             match (i, tape.folded) {
                 // Together with the next one.
                 (0, Some(_)) => {}
-                (0, None) => linear(layer.of(weights), rows, tape.x, false, now[0]),
-                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, false, now[0]),
                 // There is no activation after the first layer.
-                _ => linear(layer.of(weights), rows, before[i - 1], zeros && i > 1, now[0]),
+                (0, None) => linear(layer.of(weights), rows, tape.x, false, None, now[0]),
+                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, false, activation, now[0]),
+                _ => linear(layer.of(weights), rows, before[i - 1], zeros && i > 1, activation, now[0]),
             }
             if i == 0 {
                 continue;
             }
-            activate(config.activation, now[0]);
             if let Some(key) = &dropout {
                 let drawn = Mask::new(key, number_of_mask, config.dropout, layer.outputs);
                 drop_units(&drawn, first, layer.outputs, now[0], tape.dropped[i]);
+            }
+            if zeros {
+                live_units(now[0], layer.outputs, tape.live[i]);
             }
             number_of_mask += 1;
         }
@@ -334,7 +375,7 @@ fn forward_rows(
             only_knots(output.of(weights), rows, steps, x, zeros && hidden > 1, knots);
         } else {
             let theta = &mut theta[..rows * block.shape.theta];
-            linear(output.of(weights), rows, x, zeros && hidden > 1, theta);
+            linear(output.of(weights), rows, x, zeros && hidden > 1, None, theta);
             explain(theta, steps, residual, mask, knots);
         }
         interpolate(network, block, rows, knots, forecast);
@@ -371,10 +412,9 @@ pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], ze
     if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, layer, knots);
     }
-    fill_bias(&layer.bias[steps..], knots);
     let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs).columns(steps, n);
     let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
-    product(x, weight, MatrixMut::new(knots, rows, n), true);
+    product_then(x, weight, None, MatrixMut::new(knots, rows, n), Then::Bias(&layer.bias[steps..]));
 }
 
 /// Takes the backcast in `theta` off the residual, and the knots out of it.

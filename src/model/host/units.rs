@@ -2,17 +2,34 @@
 
 use super::super::Activation;
 use super::super::activation::{LEAKY_SLOPE, SELU_ALPHA, SELU_GAMMA};
-
-/// Puts the bias into every row of `out` `[rows, width]`, for a product to be added to.
-pub(super) fn fill_bias(bias: &[f32], out: &mut [f32]) {
-    out.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
-}
+use crate::kernel::{relu, relu_slopes};
 
 /// Adds the columns of `x` `[rows, width]` up.
 pub(super) fn column_sums(x: &[f32], out: &mut [f32]) {
     out.fill(0.0);
     for row in x.chunks_exact(out.len()) {
         out.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+    }
+}
+
+/// Bytes with a bit for each of so many units.
+pub(super) fn bytes_of_bits(units: usize) -> usize {
+    units.div_ceil(8)
+}
+
+/// Sets the bit of each unit that has a value in a row of `x` `[rows, units]`, from the lowest bit of the first byte on: the
+/// others are zero in every row.
+pub(super) fn live_units(x: &[f32], units: usize, live: &mut [u8]) {
+    const TOGETHER: usize = 64;
+    for (number, live) in live.chunks_mut(TOGETHER / 8).enumerate() {
+        let these = number * TOGETHER..units.min((number + 1) * TOGETHER);
+        let mut bits = [0u32; TOGETHER];
+        for row in x.chunks_exact(units) {
+            bits.iter_mut().zip(&row[these.clone()]).for_each(|(bits, x)| *bits |= x.to_bits());
+        }
+        for (live, bits) in live.iter_mut().zip(bits.chunks(8)) {
+            *live = bits.iter().enumerate().fold(0, |live, (i, bits)| live | u8::from(*bits != 0) << i);
+        }
     }
 }
 
@@ -26,7 +43,7 @@ pub(super) fn activate(activation: Activation, x: &mut [f32]) {
     let (alpha, gamma) = (SELU_ALPHA as f32, SELU_GAMMA as f32);
     let leak = LEAKY_SLOPE as f32;
     match activation {
-        Activation::Relu => x.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
+        Activation::Relu => relu(x),
         Activation::Softplus => x.iter_mut().for_each(|v| *v = v.max(0.0) + (-v.abs()).exp().ln_1p()),
         Activation::Tanh => x.iter_mut().for_each(|v| *v = v.tanh()),
         Activation::Selu => x.iter_mut().for_each(|v| {
@@ -45,7 +62,7 @@ pub(super) fn slopes(activation: Activation, y: &[f32], g: &mut [f32]) {
     let leak = LEAKY_SLOPE as f32;
     let each = |f: &dyn Fn(f32) -> f32, g: &mut [f32]| g.iter_mut().zip(y).for_each(|(g, y)| *g *= f(*y));
     match activation {
-        Activation::Relu => g.iter_mut().zip(y).for_each(|(g, y)| *g = if *y > 0.0 { *g } else { 0.0 }),
+        Activation::Relu => relu_slopes(y, g),
         // 1 / (1 + exp(-x)) with exp(-y) = 1 / (1 + exp(x)).
         Activation::Softplus => each(&|y| -(-y).exp_m1(), g),
         Activation::Tanh => each(&|y| 1.0 - y * y, g),
