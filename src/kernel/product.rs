@@ -17,8 +17,8 @@ const TERMS: usize = 512;
 /// and at most so many terms: measured 10 to 20 % faster than in one.
 const TERMS_ACROSS: RangeInclusive<usize> = 64..=256;
 
-/// `c = a b`, or `c += a b` with `add`. Zeros of a matrix that is said to have many ([`Matrix::with_zeros`]) are left out,
-/// even if they meet what is not finite.
+/// `c = a b`, or `c += a b` with `add`. Zeros of a matrix that is said to have many ([`Matrix::with_zeros`]) may be left out:
+/// where one meets what is not finite, the sum is that of the other terms or no number.
 ///
 /// Each element is summed in an order that does not depend on the number of rows, so splitting the rows of the result
 /// over threads, in parts of 16 or more, changes no bit.

@@ -5,6 +5,9 @@
 //! the right matrix is multiplied and added to sums in registers; that piece comes from a tile in the first cache, so that
 //! the multiplications wait for nothing else. Which places are zero changes from window to window, so nothing is known about
 //! them beforehand.
+//!
+//! With AVX-512 two rows that are not zero in nearly the same places have one list, so that each piece of the tile is read
+//! once for both; where only one of them is zero, the zero is multiplied.
 
 #[cfg(target_arch = "x86_64")]
 use std::cell::RefCell;
