@@ -1,5 +1,7 @@
 //! Matrices in slices.
 
+use super::sparse::Panels;
+
 /// A matrix in a slice: `rows` by `columns`, any step from one row or column to the next.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
@@ -12,6 +14,8 @@ pub struct Matrix<'a> {
     pub(super) column_step: usize,
     /// Whether it is worth looking for zeros.
     pub(super) zeros: bool,
+    /// The same values laid out for products without zeros.
+    pub(super) panels: Option<&'a Panels>,
 }
 
 /// A matrix in a slice that is written, with such steps.
@@ -52,7 +56,7 @@ impl<'a> Matrix<'a> {
     /// When there are not `rows * columns` values.
     pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
-        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: false }
+        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: false, panels: None }
     }
 
     /// Number of rows.
@@ -65,10 +69,15 @@ impl<'a> Matrix<'a> {
         Self { zeros, ..self }
     }
 
+    /// Says where the wanted columns of the same values are laid out for products with this matrix on the right.
+    pub fn with_panels(self, panels: &'a Panels) -> Self {
+        Self { panels: Some(panels), ..self }
+    }
+
     /// The matrix with rows and columns exchanged; nothing moves.
     pub fn transposed(self) -> Self {
-        let Self { values, rows, columns, row_step, column_step, zeros } = self;
-        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step, zeros }
+        let Self { values, rows, columns, row_step, column_step, zeros, .. } = self;
+        Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step, zeros, panels: None }
     }
 
     /// The columns from `first` on, `n` of them.
@@ -78,7 +87,7 @@ impl<'a> Matrix<'a> {
     pub fn columns(self, first: usize, n: usize) -> Self {
         assert!(first + n <= self.columns, "columns {first}..{} of {}", first + n, self.columns);
         let skip = (first * self.column_step).min(self.values.len());
-        Self { values: &self.values[skip..], columns: n, ..self }
+        Self { values: &self.values[skip..], columns: n, panels: None, ..self }
     }
 }
 

@@ -25,3 +25,4 @@ pub(crate) use int8_scales::{LEAST_SCALE, STEPS, SYMMETRIC};
 pub use matrix::{Matrix, MatrixMut, Then};
 pub use product::{product, product_then, relu, relu_slopes};
 pub use row::add_row_product;
+pub use sparse::Panels;

@@ -16,6 +16,25 @@ use super::matrix::{Matrix, MatrixMut, Then};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+pub use x86::Panels;
+
+/// A right matrix laid out once for many products without zeros: on this processor they read the matrix itself.
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Debug, Default)]
+pub struct Panels;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Panels {
+    /// No tasks.
+    pub fn lay_out<'a>(
+        &'a mut self,
+        _: Matrix<'a>,
+        _: Option<&[u8]>,
+    ) -> impl Iterator<Item = impl FnOnce() + Send + 'a> {
+        std::iter::empty::<fn()>()
+    }
+}
 
 /// The fewest columns of a result for which zeros on the left are left out: with fewer, more than half of a tile would be
 /// empty. None on processors without AVX2.

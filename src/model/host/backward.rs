@@ -9,11 +9,11 @@ use rayon::ThreadPool;
 use super::super::dropout::scale_of_kept;
 use super::super::{Activation, PoolingMode};
 use super::fold::unfold;
-use super::forward::{Pass, Tape, fit, row_parts, side_by_side, take, window_parts};
+use super::forward::{Pass, Tape, first_column, fit, lays_out, row_parts, side_by_side, take, window_parts};
 use super::input::unpool;
-use super::layout::{BlockPlan, HostNetwork};
+use super::layout::{BlockPlan, HostNetwork, Layer};
 use super::units::{bytes_of_bits, column_sums, leaves_zeros, slopes};
-use crate::kernel::{Matrix, MatrixMut, Then, product, product_then};
+use crate::kernel::{Matrix, MatrixMut, Panels, Then, product, product_then};
 
 /// Buffers of the way back, one row per window.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(super) struct Back {
     pooled: Vec<f32>,
     /// Gradients of the weight and the bias of a block's first two layers as one.
     folded: (Vec<f32>, Vec<f32>),
+    /// The gradients of a block's layers, as the products for those of the weights read them.
+    panels: Vec<Panels>,
 }
 
 /// Parts of a layer's gradients for each thread.
@@ -39,11 +41,6 @@ struct Rows<'a> {
     layers: Vec<&'a mut [f32]>,
     knots: &'a mut [f32],
     pooled: &'a mut [f32],
-}
-
-/// Where the columns of the last layer begin that this block needs: the last block gives no backcast.
-fn first_column(network: &HostNetwork, number: usize) -> usize {
-    if number + 1 == network.blocks.len() { network.config.input_size } else { 0 }
 }
 
 impl Pass {
@@ -69,18 +66,57 @@ impl Pass {
         fit(&mut back.residual, n * config.input_size);
         back.residual.fill(0.0);
         let mut gradients = gradients;
+        let parts = window_parts(n, pool.current_num_threads()).len();
+        let live: Vec<Vec<Vec<u8>>> =
+            self.tapes.iter().zip(&network.blocks).map(|(tape, block)| live_in_any(tape, block, parts)).collect();
+        self.lay_out_transposed(network, weights, &live, pool);
         for number in (0..network.blocks.len()).rev() {
-            let block = &network.blocks[number];
+            let (block, live) = (&network.blocks[number], &live[number]);
             let tape = &self.tapes[number];
-            values(network, number, weights, forecast, tape, &self.mask, n, &mut back, pool);
+            values(network, number, weights, forecast, tape, live, &self.mask, n, &mut back, pool);
             let (rest, these) = gradients.split_at_mut(block.layers[0].weight.start);
-            let skip = first_column(network, number);
-            let zeros = leaves_zeros(config.activation);
-            weight_gradients(block, skip, zeros, weights, tape, &back.layers, n, these, &mut back.folded, pool);
+            let from = Gradients {
+                skip: first_column(network, number),
+                zeros: leaves_zeros(config.activation),
+                values: &back.layers,
+                live,
+            };
+            let panels = lays_out(network, n).then_some(&mut back.panels);
+            weight_gradients(block, from, weights, tape, n, these, panels, &mut back.folded, pool);
             gradients = rest;
         }
         self.back = back;
     }
+
+    /// Lays the weights out through which gradients go back, those of units that have some.
+    fn lay_out_transposed(&mut self, network: &HostNetwork, weights: &[f32], live: &[Vec<Vec<u8>>], pool: &ThreadPool) {
+        if !lays_out(network, self.n) {
+            return;
+        }
+        let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        for (number, ((tape, block), live)) in self.tapes.iter_mut().zip(&network.blocks).zip(live).enumerate() {
+            let layers = tape.panels.iter_mut().zip(&block.layers).zip(live.iter().skip(1));
+            for (i, ((panels, layer), live)) in layers.enumerate().skip(2) {
+                let skip = if i + 1 == block.layers.len() { first_column(network, number) } else { 0 };
+                let weight = layer.of(weights).columns(skip).transposed();
+                tasks.extend(panels.lay_out(weight, Some(live)).map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
+            }
+        }
+        side_by_side(Some(pool), tasks);
+    }
+}
+
+/// A bit for each unit of each hidden layer that is not zero in all windows; none where that is not known.
+fn live_in_any(tape: &Tape, block: &BlockPlan, parts: usize) -> Vec<Vec<u8>> {
+    let of_layer = |(live, units): (&Vec<u8>, usize)| {
+        let bytes = bytes_of_bits(units);
+        let mut any = vec![0; if live.is_empty() { 0 } else { bytes }];
+        for part in live.chunks_exact(bytes).take(parts) {
+            any.iter_mut().zip(part).for_each(|(any, part)| *any |= part);
+        }
+        any
+    };
+    tape.live.iter().zip(block.layers.iter().map(|layer| layer.outputs)).map(of_layer).collect()
 }
 
 /// Gradients of the values of block `number`.
@@ -91,6 +127,7 @@ fn values(
     weights: &[f32],
     forecast: &[f32],
     tape: &Tape,
+    live: &[Vec<u8>],
     mask: &[f32],
     n: usize,
     back: &mut Back,
@@ -115,9 +152,10 @@ fn values(
     fit(&mut back.pooled, n * block.pooled);
     let mut layers: Vec<&mut [f32]> = back.layers.iter_mut().map(|l| &mut l[..]).collect();
     let (mut residual, mut knots, mut pooled) = (&mut back.residual[..], &mut back.knots[..], &mut back.pooled[..]);
+    let panels = if lays_out(network, n) { &tape.panels } else { &[][..] };
     let mut first = 0;
     let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for (part, rows) in window_parts(n, pool.current_num_threads()).into_iter().enumerate() {
+    for rows in window_parts(n, pool.current_num_threads()) {
         let buffers = Rows {
             residual: take(&mut residual, rows * config.input_size),
             layers: (layers.iter_mut().zip(&widths).enumerate())
@@ -128,14 +166,14 @@ fn values(
         };
         let from = first;
         tasks.push(Box::new(move || {
-            value_rows(network, number, weights, forecast, tape, mask, part, from, rows, buffers);
+            value_rows(network, number, weights, forecast, tape, live, panels, mask, from, rows, buffers);
         }));
         first += rows;
     }
     side_by_side(Some(pool), tasks);
 }
 
-/// Gradients of the values of block `number` for the windows of part `part`: from `first` on, as many as `rows`.
+/// Gradients of the values of block `number` for the windows from `first` on, as many as `rows`.
 #[allow(clippy::too_many_arguments)]
 fn value_rows(
     network: &HostNetwork,
@@ -143,8 +181,9 @@ fn value_rows(
     weights: &[f32],
     forecast: &[f32],
     tape: &Tape,
+    live: &[Vec<u8>],
+    panels: &[Panels],
     mask: &[f32],
-    part: usize,
     first: usize,
     rows: usize,
     buffers: Rows,
@@ -189,8 +228,8 @@ fn value_rows(
         let units = layer.inputs;
         let kept = layer.outputs - skipped;
         let g = Matrix::new(from[0], rows, kept).with_zeros(zeros && i + 1 < output);
-        let weight = Matrix::new(&weights[layer.weight.clone()], units, layer.outputs);
-        let weight = weight.columns(skipped, kept).transposed();
+        let weight = layer.of(weights).columns(skipped).transposed();
+        let weight = panels.get(i + 1).map_or(weight, |panels| weight.with_panels(panels));
         let out = MatrixMut::new(to[i], rows, units);
         if i == 0 {
             product(g, weight, out, false);
@@ -199,9 +238,8 @@ fn value_rows(
         let these = first * units..(first + rows) * units;
         let y = &tape.hidden[i][these.clone()];
         if config.activation == Activation::Relu {
-            // A unit that is zero in all these windows has no gradient: the slope is zero there.
-            let bytes = bytes_of_bits(units);
-            let live = &tape.live[i][part * bytes..(part + 1) * bytes];
+            // A unit that is zero in all windows has no gradient: the slope is zero there.
+            let live = &live[i];
             if config.dropout == 0.0 {
                 product_then(g, weight, Some(live), out, Then::Where(y));
                 continue;
@@ -249,32 +287,56 @@ fn through(config: &super::super::Checked, y: &[f32], dropped: Option<&[u8]>, g:
     }
 }
 
-/// Gradients of a block's weights, `gradients`, from those of its layers' values; `zeros` says whether the activation leaves
-/// many.
+/// What the gradients of a block's weights come from.
+#[derive(Clone, Copy)]
+struct Gradients<'a> {
+    /// Those of the layers' values; the last layer's without the first `skip` columns, which no one reads.
+    values: &'a [Vec<f32>],
+    skip: usize,
+    /// Whether the activation leaves many zeros.
+    zeros: bool,
+    /// A bit for each unit of each hidden layer that is not zero in all windows.
+    live: &'a [Vec<u8>],
+}
+
+impl<'a> Gradients<'a> {
+    /// Those of layer `i` for `n` windows.
+    fn of(&self, i: usize, n: usize, layer: &Layer, last: bool) -> Gradient<'a> {
+        let width = layer.outputs - if last { self.skip } else { 0 };
+        // There is no activation after the first layer.
+        let live = (self.zeros && i > 1 && !last).then(|| &self.live[i][..]);
+        Gradient { values: &self.values[i][..n * width], zeros: self.zeros && i > 0 && !last, live, panels: None }
+    }
+}
+
+/// Writes the gradients of a block's weights to `gradients`; lays those of the values out in `panels` if there are any.
 #[allow(clippy::too_many_arguments)]
 fn weight_gradients(
     block: &BlockPlan,
-    skip: usize,
-    zeros: bool,
+    from: Gradients,
     weights: &[f32],
     tape: &Tape,
-    values: &[Vec<f32>],
     n: usize,
     gradients: &mut [f32],
+    panels: Option<&mut Vec<Panels>>,
     (folded_weight, folded_bias): &mut (Vec<f32>, Vec<f32>),
     pool: &ThreadPool,
 ) {
-    let live: Vec<Vec<u8>> = (tape.live.iter().zip(&block.layers))
-        .map(|(live, layer)| {
-            let bytes = bytes_of_bits(layer.outputs);
-            let parts = window_parts(n, pool.current_num_threads()).len();
-            let mut any = vec![0; if live.is_empty() { 0 } else { bytes }];
-            for part in live.chunks_exact(bytes).take(parts) {
-                any.iter_mut().zip(part).for_each(|(any, part)| *any |= part);
+    let last = block.layers.len() - 1;
+    let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    let panels = match panels {
+        None => &[][..],
+        Some(panels) => {
+            panels.resize_with(block.layers.len().max(panels.len()), Panels::default);
+            for (i, (panels, layer)) in panels.iter_mut().zip(&block.layers).enumerate().skip(2) {
+                let g = from.of(i, n, layer, i == last);
+                let tasks_of_layer = panels.lay_out(g.matrix(n), g.live);
+                tasks.extend(tasks_of_layer.map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
             }
-            any
-        })
-        .collect();
+            side_by_side(Some(pool), tasks);
+            &panels[..]
+        }
+    };
     let (mut tasks, mut biases): (Vec<Box<dyn FnOnce() + Send>>, Vec<Box<dyn FnOnce() + Send>>) =
         (Vec::new(), Vec::new());
     let mut rest = gradients;
@@ -285,19 +347,15 @@ fn weight_gradients(
         folded_weight.resize(a.inputs * b.outputs, 0.0);
         folded_bias.resize(b.outputs, 0.0);
         let x = Matrix::new(&tape.x[..n * a.inputs], n, a.inputs);
-        let g = Gradient { values: &values[1][..n * b.outputs], zeros, live: None };
+        let g = from.of(1, n, b, false);
         gradients_of_layer(x, g, folded_weight, folded_bias, pool, &mut tasks, &mut biases);
     }
     for (i, layer) in block.layers.iter().enumerate().skip(if of_pair.is_empty() { 0 } else { 2 }) {
-        let last = i + 1 == block.layers.len();
-        let width = layer.outputs - if last { skip } else { 0 };
         let x: &[f32] = if i == 0 { &tape.x } else { &tape.hidden[i - 1] };
         let weight = take(&mut rest, layer.inputs * layer.outputs);
         let bias = take(&mut rest, layer.outputs);
-        // There is no activation after the first layer.
-        let x = Matrix::new(&x[..n * layer.inputs], n, layer.inputs).with_zeros(zeros && i > 1);
-        let live = (zeros && i > 1 && !last).then(|| &live[i][..]);
-        let g = Gradient { values: &values[i][..n * width], zeros: zeros && i > 0 && !last, live };
+        let x = Matrix::new(&x[..n * layer.inputs], n, layer.inputs).with_zeros(from.zeros && i > 1);
+        let g = Gradient { panels: panels.get(i).filter(|_| i > 1), ..from.of(i, n, layer, i == last) };
         gradients_of_layer(x, g, weight, bias, pool, &mut tasks, &mut biases);
     }
     // The short ones last, so that no thread waits long for the others.
@@ -317,6 +375,16 @@ struct Gradient<'a> {
     zeros: bool,
     /// A bit for each value that is not zero in all windows, where that is known.
     live: Option<&'a [u8]>,
+    /// Those values as products read them.
+    panels: Option<&'a Panels>,
+}
+
+impl<'a> Gradient<'a> {
+    /// Of `n` windows.
+    fn matrix(&self, n: usize) -> Matrix<'a> {
+        let matrix = Matrix::new(self.values, n, self.values.len() / n.max(1)).with_zeros(self.zeros);
+        self.panels.map_or(matrix, |panels| matrix.with_panels(panels))
+    }
 }
 
 /// Adds the tasks that write the gradients of one layer's weight and bias, from its input `x` and the gradient of its values.
@@ -341,9 +409,8 @@ fn gradients_of_layer<'a>(
             // What no one reads has no gradient; an update may have left something there.
             to.chunks_exact_mut(outputs).for_each(|row| row[..skipped].fill(0.0));
             let x = x.columns(from, rows).transposed();
-            let g = Matrix::new(gradient.values, n, width).with_zeros(gradient.zeros);
             let to = MatrixMut::new(to, rows, outputs).columns(skipped, width);
-            product_then(x, g, gradient.live, to, Then::Write);
+            product_then(x, gradient.matrix(n), gradient.live, to, Then::Write);
         }));
     }
     biases.push(Box::new(move || {

@@ -55,7 +55,7 @@ impl Folded {
     /// As a layer.
     pub fn linear(&self) -> Linear<'_> {
         let outputs = self.bias.len();
-        Linear { weight: &self.weight, bias: &self.bias, inputs: self.weight.len() / outputs, outputs }
+        Linear { weight: &self.weight, bias: &self.bias, inputs: self.weight.len() / outputs, outputs, panels: None }
     }
 }
 

@@ -8,7 +8,7 @@ use super::fold::{Folded, fold, pays_in_training};
 use super::input::{HostInput, covariates, pool};
 use super::layout::{BlockPlan, HostNetwork, Linear};
 use super::units::{activate, bytes_of_bits, leaves_zeros, live_units};
-use crate::kernel::{Matrix, MatrixMut, Then, add_row_product, product, product_then};
+use crate::kernel::{Matrix, MatrixMut, Panels, Then, add_row_product, product, product_then};
 
 /// What one block leaves for the way back; every buffer row-major, one row per window.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub(super) struct Tape {
     /// Which units of a layer are not zero in all windows of a part ([`window_parts`]), `[parts, bytes of bits]`; empty where
     /// the activation leaves no zeros.
     pub live: Vec<Vec<u8>>,
+    /// Each layer's weight as its products read it: on the way forward, then on the way back.
+    pub panels: Vec<Panels>,
 }
 
 /// One batch on its way through a network. Its buffers stay from batch to batch.
@@ -64,6 +66,7 @@ struct TapeRows<'a> {
     hidden: Vec<&'a mut [f32]>,
     dropped: Vec<&'a mut [u8]>,
     live: Vec<&'a mut [u8]>,
+    panels: &'a [Panels],
 }
 
 /// Takes the first `n` elements off a slice.
@@ -83,6 +86,16 @@ pub(super) fn fit<T: Clone + Default>(buffer: &mut Vec<T>, n: usize) {
     if buffer.len() < n {
         buffer.resize(n, T::default());
     }
+}
+
+/// Where the columns of a block's last layer begin that it needs: the last block gives no backcast.
+pub(super) fn first_column(network: &HostNetwork, number: usize) -> usize {
+    if number + 1 == network.blocks.len() { network.config.input_size } else { 0 }
+}
+
+/// Whether a batch of `n` windows has so many parts that it pays to lay matrices out for them.
+pub(super) fn lays_out(network: &HostNetwork, n: usize) -> bool {
+    leaves_zeros(network.config.activation) && n >= 3 * WINDOWS_TOGETHER
 }
 
 /// Windows that go through a network together: their values stay in the second level of cache from layer to layer, and a
@@ -146,6 +159,7 @@ impl Pass {
         self.prepare(network, n);
         let folds = self.tapes.iter_mut().zip(&network.blocks).filter_map(|(t, b)| Some((b, t.folded.as_mut()?)));
         fold(folds, weights, Some(pool));
+        self.lay_out(network, weights, pool);
         let dropout = dropout.filter(|_| network.config.dropout > 0.0);
         let mut first = 0;
         let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
@@ -153,6 +167,24 @@ impl Pass {
             let (from, key) = (first, dropout.copied());
             tasks.push(Box::new(move || forward_rows(network, weights, input, from, rows, buffers, key)));
             first += rows;
+        }
+        side_by_side(Some(pool), tasks);
+    }
+
+    /// Lays the weights out of which each part of the windows makes products without zeros.
+    fn lay_out(&mut self, network: &HostNetwork, weights: &[f32], pool: &ThreadPool) {
+        if !lays_out(network, self.n) {
+            return;
+        }
+        let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        for (number, (tape, block)) in self.tapes.iter_mut().zip(&network.blocks).enumerate() {
+            tape.panels.resize_with(block.layers.len(), Panels::default);
+            for (i, (panels, layer)) in tape.panels.iter_mut().zip(&block.layers).enumerate().skip(2) {
+                let skip = if i + 1 == block.layers.len() { first_column(network, number) } else { 0 };
+                let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs);
+                let weight = weight.columns(skip, layer.outputs - skip);
+                tasks.extend(panels.lay_out(weight, None).map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
+            }
         }
         side_by_side(Some(pool), tasks);
     }
@@ -196,6 +228,7 @@ impl Pass {
         let theta = network.blocks.iter().map(|b| b.shape.theta).max().unwrap_or(0);
         let knots = network.blocks.iter().map(|b| b.shape.knots).max().unwrap_or(0) * config.outputs;
         let parts = window_parts(self.n, threads);
+        let lays_out = lays_out(network, self.n);
         if leaves_zeros(config.activation) {
             for (tape, block) in self.tapes.iter_mut().zip(&network.blocks) {
                 // The first layer has no activation.
@@ -214,6 +247,7 @@ impl Pass {
                 hidden: t.hidden.iter_mut().map(|h| &mut h[..]).collect(),
                 dropped: t.dropped.iter_mut().map(|d| &mut d[..]).collect(),
                 live: t.live.iter_mut().map(|l| &mut l[..]).collect(),
+                panels: if lays_out { &t.panels } else { &[] },
             })
             .collect();
         let (mut residual, mut mask) = (&mut self.residual[..], &mut self.mask[..]);
@@ -238,6 +272,7 @@ impl Pass {
                         live: (t.live.iter_mut().zip(&block.layers))
                             .map(|(l, layer)| take_if_any(l, bytes_of_bits(layer.outputs)))
                             .collect(),
+                        panels: t.panels,
                     })
                     .collect();
                 let buffers = Rows {
@@ -267,7 +302,7 @@ pub(super) fn linear(
     if rows == 1 && layer.inputs > FEW_TERMS {
         row(x, layer, out);
     } else {
-        let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs);
+        let weight = layer.columns(0);
         let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
         let out = MatrixMut::new(out, rows, layer.outputs);
         if activation == Some(Activation::Relu) {
@@ -345,15 +380,15 @@ fn forward_rows(
         block_input(network, block, input, first, residual, tape.x, Some(&mut *tape.at));
         let hidden = block.layers.len() - 1;
         for i in 0..hidden {
-            let layer = &block.layers[i];
+            let layer = Linear { panels: tape.panels.get(i), ..block.layers[i].of(weights) };
             let (before, now) = tape.hidden.split_at_mut(i);
             match (i, tape.folded) {
                 // Together with the next one.
                 (0, Some(_)) => {}
                 // There is no activation after the first layer.
-                (0, None) => linear(layer.of(weights), rows, tape.x, false, None, now[0]),
+                (0, None) => linear(layer, rows, tape.x, false, None, now[0]),
                 (1, Some(folded)) => linear(folded.linear(), rows, tape.x, false, activation, now[0]),
-                _ => linear(layer.of(weights), rows, before[i - 1], zeros && i > 1, activation, now[0]),
+                _ => linear(layer, rows, before[i - 1], zeros && i > 1, activation, now[0]),
             }
             if i == 0 {
                 continue;
@@ -367,15 +402,15 @@ fn forward_rows(
             }
             number_of_mask += 1;
         }
-        let output = &block.layers[hidden];
+        let output = Linear { panels: tape.panels.get(hidden), ..block.layers[hidden].of(weights) };
         let x: &[f32] = tape.hidden[hidden - 1];
         let n_knots = block.shape.knots * config.outputs;
         let knots = &mut knots[..rows * n_knots];
         if number == last {
-            only_knots(output.of(weights), rows, steps, x, zeros && hidden > 1, knots);
+            only_knots(output, rows, steps, x, zeros && hidden > 1, knots);
         } else {
             let theta = &mut theta[..rows * block.shape.theta];
-            linear(output.of(weights), rows, x, zeros && hidden > 1, None, theta);
+            linear(output, rows, x, zeros && hidden > 1, None, theta);
             explain(theta, steps, residual, mask, knots);
         }
         interpolate(network, block, rows, knots, forecast);
@@ -412,9 +447,8 @@ pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], ze
     if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, layer, knots);
     }
-    let weight = Matrix::new(layer.weight, layer.inputs, layer.outputs).columns(steps, n);
     let x = Matrix::new(x, rows, layer.inputs).with_zeros(zeros);
-    product_then(x, weight, None, MatrixMut::new(knots, rows, n), Then::Bias(&layer.bias[steps..]));
+    product_then(x, layer.columns(steps), None, MatrixMut::new(knots, rows, n), Then::Bias(&layer.bias[steps..]));
 }
 
 /// Takes the backcast in `theta` off the residual, and the knots out of it.

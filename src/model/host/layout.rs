@@ -13,6 +13,7 @@ use super::super::config::{BlockShape, Checked};
 use super::super::nhits::NHits;
 use super::super::tensors::{Weight, to_host};
 use super::fold::{Folded, fold, pays};
+use crate::kernel::{Matrix, Panels};
 
 /// A linear layer: `weight` `[inputs, outputs]` row-major and `bias` `[outputs]`, as ranges of the vector of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +31,29 @@ pub(super) struct Linear<'a> {
     pub bias: &'a [f32],
     pub inputs: usize,
     pub outputs: usize,
+    /// The weight, or those of its columns that are used, as products without zeros read it.
+    pub panels: Option<&'a Panels>,
+}
+
+impl<'a> Linear<'a> {
+    /// The columns of the weight from `skip` on.
+    pub fn columns(&self, skip: usize) -> Matrix<'a> {
+        let weight = Matrix::new(self.weight, self.inputs, self.outputs).columns(skip, self.outputs - skip);
+        self.panels.map_or(weight, |panels| weight.with_panels(panels))
+    }
 }
 
 impl Layer {
     /// The layer of these weights.
     pub fn of<'a>(&self, weights: &'a [f32]) -> Linear<'a> {
         let Self { inputs, outputs, .. } = *self;
-        Linear { weight: &weights[self.weight.clone()], bias: &weights[self.bias.clone()], inputs, outputs }
+        Linear {
+            weight: &weights[self.weight.clone()],
+            bias: &weights[self.bias.clone()],
+            inputs,
+            outputs,
+            panels: None,
+        }
     }
 }
 
@@ -122,7 +139,7 @@ impl HostNetwork {
         let mut blocks = Vec::new();
         for (block, folded) in self.blocks.into_iter().zip(&folds) {
             let mut layers = Vec::new();
-            if let Some(Linear { weight, bias, inputs, outputs }) = folded.as_ref().map(Folded::linear) {
+            if let Some(Linear { weight, bias, inputs, outputs, .. }) = folded.as_ref().map(Folded::linear) {
                 let mut put = |part: &[f32]| {
                     weights[end..end + part.len()].copy_from_slice(part);
                     end += part.len();

@@ -3,8 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::super::matrix::Then;
-use super::lists::PLACES;
-use super::rows::Ahead;
+use super::rows::{Ahead, PLACES};
 use super::{EIGHT, Instructions};
 
 /// Copies `rows` rows of `width` values.
