@@ -26,7 +26,7 @@ pub(super) struct Back {
     knots: Vec<f32>,
     /// Gradient of the pooled target, `[B, pooled]`.
     pooled: Vec<f32>,
-    /// Gradients of the weight and the bias of a block's first two layers as one.
+    /// Gradients of the weight and the bias of a block's first two layers as one, that of the weight `[units, inputs]`.
     folded: (Vec<f32>, Vec<f32>),
     /// The gradients of a block's layers, as the products for those of the weights read them.
     panels: Vec<Panels>,
@@ -95,8 +95,9 @@ impl Pass {
         }
         let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
         for (number, ((tape, block), live)) in self.tapes.iter_mut().zip(&network.blocks).zip(live).enumerate() {
-            let layers = tape.panels.iter_mut().zip(&block.layers).zip(live.iter().skip(1));
-            for (i, ((panels, layer), live)) in layers.enumerate().skip(2) {
+            // A layer's input is the layer before it.
+            let layers = tape.panels.iter_mut().zip(&block.layers).skip(2).zip(live.iter().skip(1));
+            for (i, ((panels, layer), live)) in (2..).zip(layers) {
                 let skip = if i + 1 == block.layers.len() { first_column(network, number) } else { 0 };
                 let weight = layer.of(weights).columns(skip).transposed();
                 tasks.extend(panels.lay_out(weight, Some(live)).map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
@@ -227,7 +228,8 @@ fn value_rows(
         let (to, from) = layers.split_at_mut(i + 1);
         let units = layer.inputs;
         let kept = layer.outputs - skipped;
-        let g = Matrix::new(from[0], rows, kept).with_zeros(zeros && i + 1 < output);
+        // That of theta has no zeros, but units that need no gradient are left out as well.
+        let g = Matrix::new(from[0], rows, kept).with_zeros(zeros);
         let weight = layer.of(weights).columns(skipped).transposed();
         let weight = panels.get(i + 1).map_or(weight, |panels| weight.with_panels(panels));
         let out = MatrixMut::new(to[i], rows, units);
@@ -347,8 +349,18 @@ fn weight_gradients(
         folded_weight.resize(a.inputs * b.outputs, 0.0);
         folded_bias.resize(b.outputs, 0.0);
         let x = Matrix::new(&tape.x[..n * a.inputs], n, a.inputs);
-        let g = from.of(1, n, b, false);
-        gradients_of_layer(x, g, folded_weight, folded_bias, pool, &mut tasks, &mut biases);
+        let gradient = from.of(1, n, b, false);
+        // Unit by unit, so that only one task looks for what is not zero in a unit's gradients.
+        let (mut weight, mut first) = (&mut folded_weight[..], 0);
+        for units in row_parts(b.outputs, PARTS_OF_A_THREAD * pool.current_num_threads()) {
+            let (at, to) = (first, take(&mut weight, units * a.inputs));
+            first += units;
+            tasks.push(Box::new(move || {
+                let g = gradient.matrix(n).columns(at, units).transposed();
+                product(g, x, MatrixMut::new(to, units, a.inputs), false);
+            }));
+        }
+        biases.push(Box::new(|| column_sums(gradient.values, folded_bias)));
     }
     for (i, layer) in block.layers.iter().enumerate().skip(if of_pair.is_empty() { 0 } else { 2 }) {
         let x: &[f32] = if i == 0 { &tape.x } else { &tape.hidden[i - 1] };

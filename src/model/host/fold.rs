@@ -108,22 +108,22 @@ pub(super) fn unfold(
     take(&mut rest, units).copy_from_slice(bias);
     let w0 = Matrix::new(first.weight, inputs, between);
     let w1 = Matrix::new(second.weight, between, units);
-    let folded = Matrix::new(weight, inputs, units);
+    let turned = Matrix::new(weight, units, inputs);
     let threads = pool.current_num_threads();
     let mut tasks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    let mut from = weight;
+    let mut skip = 0;
     for rows in row_parts(inputs, threads) {
         let to = MatrixMut::new(take(&mut first_weight, rows * between), rows, between);
-        let (these, others) = from.split_at(rows * units);
-        from = others;
-        tasks.push(Box::new(move || product(Matrix::new(these, rows, units), w1.transposed(), to, false)));
+        let these = turned.columns(skip, rows).transposed();
+        skip += rows;
+        tasks.push(Box::new(move || product(these, w1.transposed(), to, false)));
     }
     let mut skip = 0;
     for rows in row_parts(between, threads) {
         let (at, to) = (skip, take(&mut second_weight, rows * units));
         skip += rows;
         tasks.push(Box::new(move || {
-            product(w0.columns(at, rows).transposed(), folded, MatrixMut::new(to, rows, units), false);
+            product(w0.columns(at, rows).transposed(), turned.transposed(), MatrixMut::new(to, rows, units), false);
             for (to, b0) in to.chunks_exact_mut(units).zip(&first.bias[at..at + rows]) {
                 to.iter_mut().zip(bias).for_each(|(to, s)| *to += b0 * s);
             }

@@ -106,7 +106,7 @@ impl Room {
             Then::Where(y) => assert!(c.column_step == 1 && y.len() == m * n),
         }
         let may_leave_out = c.column_step == 1 && matches!(then, Then::Write | Then::Where(_));
-        let panels = b.panels.filter(|p| p.are_for(with, k, n) && (may_leave_out || p.pieces.masks.is_none()));
+        let panels = b.panels.filter(|p| p.are_for(with, &b) && (may_leave_out || p.pieces.masks.is_none()));
         let mut own = std::mem::take(&mut self.pieces);
         if panels.is_none() {
             own.cut(n, with.columns(), wanted.filter(|_| may_leave_out));

@@ -125,15 +125,16 @@ impl Lines {
 pub struct Panels {
     /// What they were laid out for; none where products read the matrix itself.
     with: Option<Instructions>,
+    /// Where the matrix lies, its steps and its shape: another one of the same shape must not be taken for it.
+    of: (usize, [usize; 4]),
     terms: usize,
-    columns: usize,
     pub(super) pieces: Pieces,
     /// Panel after panel, `[terms, columns of a panel]`, the wanted columns side by side.
     values: Lines,
 }
 
 impl Panels {
-    /// Tasks that lay `b` out, its `wanted` columns only (as in [`super::super::product`]), to be run before a product. On
+    /// Tasks that lay `b` out, its `wanted` columns only (as in [`product_then`](crate::kernel::product_then)), to be run before a product. On
     /// processors without AVX2, and for so few columns that products with them are dense ones, there are none, and products read
     /// the matrix itself.
     ///
@@ -146,7 +147,7 @@ impl Panels {
     ) -> impl Iterator<Item = impl FnOnce() + Send + 'a> + 'a {
         self.with = Instructions::best().filter(|with| b.columns > with.columns() / 2);
         let with = self.with.unwrap_or(Instructions::Avx2);
-        (self.terms, self.columns) = (b.rows, b.columns);
+        (self.of, self.terms) = (Self::key(&b), b.rows);
         assert!([b.row_step, b.column_step].contains(&1), "the right matrix lies neither by rows nor by columns");
         self.pieces.cut(b.columns, with.columns(), wanted);
         let count = if self.with.is_some() { self.pieces.list.len() } else { 0 };
@@ -176,9 +177,14 @@ impl Panels {
         terms * with.columns() + Line::LEN
     }
 
-    /// Whether they are laid out for products with such matrices.
-    pub(super) fn are_for(&self, with: Instructions, terms: usize, columns: usize) -> bool {
-        self.with == Some(with) && (self.terms, self.columns) == (terms, columns)
+    /// What tells a matrix from others.
+    fn key(b: &Matrix) -> (usize, [usize; 4]) {
+        (b.values.as_ptr().addr(), [b.row_step, b.column_step, b.rows, b.columns])
+    }
+
+    /// Whether this matrix is laid out in them for such products.
+    pub(super) fn are_for(&self, with: Instructions, b: &Matrix) -> bool {
+        self.with == Some(with) && self.of == Self::key(b)
     }
 }
 
