@@ -6,8 +6,8 @@
 //! the multiplications wait for nothing else. Which places are zero changes from window to window, so nothing is known about
 //! them beforehand.
 //!
-//! With AVX-512 two rows that are not zero in nearly the same places have one list, so that each piece of the tile is read
-//! once for both; where only one of them is zero, the zero is multiplied.
+//! With AVX-512 three rows that are not zero in nearly the same places have one list, so that each piece of the right matrix is
+//! read once for all; where only some of them are zero, the zeros are multiplied.
 
 #[cfg(target_arch = "x86_64")]
 use std::cell::RefCell;

@@ -2,13 +2,13 @@
 //! it also runs where there is no operating system: in the emulator of `.ci/avx512`.
 
 use super::super::matrix::{Matrix, MatrixMut, Then, shape};
-use fours::{Fours, SIXTEEN};
+use groups::{Groups, SIXTEEN};
 use moves::{Store, load, store};
 pub use panels::Panels;
 use panels::{Lines, Piece, Pieces, fetch};
 use rows::{Ahead, Rows};
 
-mod fours;
+mod groups;
 mod moves;
 mod panels;
 mod rows;
@@ -25,7 +25,7 @@ const EIGHT: usize = 8;
 pub enum Instructions {
     /// 8 values at a time, row by row, with parts of the right matrix in the first cache.
     Avx2,
-    /// 16 values at a time, four rows by four, with parts of the right matrix in the second cache.
+    /// 16 values at a time, rows in groups, with parts of the right matrix in the second cache.
     Avx512,
 }
 
@@ -49,7 +49,7 @@ impl Instructions {
     pub const fn columns(self) -> usize {
         match self {
             Self::Avx2 => 64,
-            Self::Avx512 => 96,
+            Self::Avx512 => groups::REGISTERS * SIXTEEN,
         }
     }
 }
@@ -65,7 +65,7 @@ pub struct Room {
     part: Lines,
     /// What is not zero in rows of the left matrix, by AVX2 and by AVX-512.
     rows: Rows,
-    fours: Fours,
+    groups: Groups,
     /// Sums, `[rows, columns of a piece]`.
     sums: Lines,
 }
@@ -77,7 +77,7 @@ impl Room {
             places: Vec::new(),
             part: Lines::new(),
             rows: Rows::new(),
-            fours: Fours::new(),
+            groups: Groups::new(),
             sums: Lines::new(),
         }
     }
@@ -154,7 +154,7 @@ impl Room {
                             self.rows.list(a, these, terms.clone());
                             None
                         }
-                        Instructions::Avx512 => Some(self.fours.list(a, these, terms.clone())),
+                        Instructions::Avx512 => Some(self.groups.list(a, these, terms.clone())),
                     }
                 };
                 for (number, piece) in pieces.list.iter().enumerate() {
@@ -230,7 +230,7 @@ impl Room {
 
     /// Sums of a piece, by AVX-512: all terms at once.
     #[target_feature(enable = "avx512f,avx2,fma,popcnt")]
-    unsafe fn by_panel(&mut self, right: Right, left: fours::Left, terms: std::ops::Range<usize>, new: bool) {
+    unsafe fn by_panel(&mut self, right: Right, left: groups::Left, terms: std::ops::Range<usize>, new: bool) {
         const WITH: Instructions = Instructions::Avx512;
         const COLUMNS: usize = WITH.columns();
         let Right { b, panel, piece, masks } = right;
@@ -254,13 +254,13 @@ impl Room {
         macro_rules! in_registers {
             ($($registers:literal)*) => {
                 match piece.wanted.div_ceil(SIXTEEN) {
-                    $($registers => self.fours.multiply::<$registers>(left, right, step, sums, new, next),)*
-                    _ => self.fours.multiply::<6>(left, right, step, sums, new, next),
+                    $($registers => self.groups.multiply::<$registers>(left, right, step, sums, new, next),)*
+                    _ => self.groups.multiply::<{ groups::REGISTERS }>(left, right, step, sums, new, next),
                 }
             };
         }
         // SAFETY: the lists are those of these terms, and there are sums for each row and one more.
-        unsafe { in_registers!(1 2 3 4 5) }
+        unsafe { in_registers!(1 2 3 4 5 6 7) }
     }
 }
 

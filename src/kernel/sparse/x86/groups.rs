@@ -1,8 +1,8 @@
-//! AVX-512: rows of the left matrix four by four, and panels of the right matrix that stay in the second cache.
+//! AVX-512: rows of the left matrix in groups, and panels of the right matrix that stay in the second cache.
 //!
-//! All terms of four rows are multiplied in one go, by 96 columns, so that their sums stay in registers: 24 of 32. What is read
-//! of the panel for a term, six registers, is multiplied four times, which takes as long as the second cache needs for the
-//! next. Rows and the lines of the panel are read where they lie; only the places of the terms are listed.
+//! All terms of three rows are multiplied in one go, by 128 columns, so that their sums stay in registers: 24 of 32. What is
+//! read of the panel for a term, eight registers, is multiplied three times, which takes longer than the second cache needs for
+//! the next. Rows and the lines of the panel are read where they lie; only the places of the terms are listed.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -13,24 +13,30 @@ use super::{EIGHT, Instructions, ROWS};
 
 /// Values in a register.
 pub(super) const SIXTEEN: usize = 2 * EIGHT;
+/// Rows of a group. Of two, three and four three were the fastest: the more rows, the more zeros are multiplied; the fewer, the
+/// more has to be read.
+const TOGETHER: usize = 3;
+/// Registers of sums for each row of a group.
+pub(super) const REGISTERS: usize = 8;
 /// Terms whose masks are one number.
 const WORD: usize = u64::BITS as usize;
 /// Terms from the one that is multiplied to the one that is called into the first cache.
 const AHEAD: usize = 8;
 
-/// Rows of the left matrix four by four, as like each other as could be found: what is zero in one of them only is multiplied.
-/// Where windows are alike, so are the places of their zeros: four rows have 1.2 to 1.4 times as many terms as each of them.
+/// Rows of the left matrix in groups, as like each other as could be found: what is zero in some of them only is multiplied.
+/// Where windows are alike, so are the places of their zeros: a group has 1.2 (windows) or 1.3 (units) times as many terms as
+/// one of its rows.
 #[derive(Debug)]
-pub(super) struct Fours {
+pub(super) struct Groups {
     /// Which terms of which row are not zero: 64 terms after 64, [`Self::LINE`] of them.
     masks: Vec<u64>,
     /// Terms of each row.
     terms: Vec<u64>,
-    /// The rows of each four; [`ROWS`] where there is none.
-    rows: Vec<[u16; 4]>,
-    /// The terms of each four, in bytes from the first of a row, and behind them enough for what is called ahead.
+    /// The rows of each group; [`ROWS`] where there is none.
+    rows: Vec<[u16; TOGETHER]>,
+    /// The terms of each group, in bytes from the first of a row, and behind them enough for what is called ahead.
     at: Vec<u32>,
-    /// Where the terms of each four begin, and where the last ones end.
+    /// Where the terms of each group begin, and where the last ones end.
     begins: Vec<u32>,
     /// Rows of a left matrix that lies by columns.
     turned: Vec<f32>,
@@ -43,7 +49,7 @@ pub(super) struct Left {
     step: usize,
 }
 
-impl Fours {
+impl Groups {
     /// Masks of as many terms as one number has bits: those of the rows.
     const LINE: usize = ROWS;
 
@@ -58,7 +64,7 @@ impl Fours {
         }
     }
 
-    /// Finds fours among some rows, and lists their terms.
+    /// Groups some rows, and lists their terms.
     ///
     /// # Safety
     /// The processor must have the instructions, and the matrix the rows, at most [`ROWS`], and terms, with one step of 1.
@@ -93,11 +99,11 @@ impl Fours {
         self.begins.clear();
         let sixteen = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
         let mut len = 0;
-        for four in &self.rows {
+        for group in &self.rows {
             self.begins.push(len as u32);
             let mut at = sixteen;
             for line in self.masks.chunks_exact(Self::LINE) {
-                let mut any = four.iter().fold(0, |any, row| any | line.get(usize::from(*row)).unwrap_or(&0));
+                let mut any = group.iter().fold(0, |any, row| any | line.get(usize::from(*row)).unwrap_or(&0));
                 for _ in 0..WORD / SIXTEEN {
                     let these = any as u16;
                     // SAFETY: there is room for 16 more than are counted.
@@ -134,7 +140,7 @@ impl Fours {
         self.terms[row] = terms;
     }
 
-    /// Finds fours of so many rows by their masks.
+    /// Groups so many rows by their masks.
     fn find(&mut self, rows: usize) {
         let mut order = [0u64; ROWS];
         for (row, (key, terms)) in order[..rows].iter_mut().zip(&self.terms).enumerate() {
@@ -153,25 +159,26 @@ impl Fours {
                 continue;
             }
             alone[row] = 0;
-            let mut four = [row, ROWS, ROWS, ROWS];
-            for found in 1..four.len() {
+            let mut group = [ROWS; TOGETHER];
+            group[0] = row;
+            for found in 1..group.len() {
                 // SAFETY: the processor has the instructions.
                 let next = unsafe {
                     if counts_bits {
-                        most_alike_vpopcnt(&self.masks, &self.terms, &four[..found], &alone)
+                        most_alike_vpopcnt(&self.masks, &self.terms, &group[..found], &alone)
                     } else {
-                        most_alike(&self.masks, &self.terms, &four[..found], &alone)
+                        most_alike(&self.masks, &self.terms, &group[..found], &alone)
                     }
                 };
                 let Some(next) = next else { break };
                 alone[next] = 0;
-                four[found] = next;
+                group[found] = next;
             }
-            self.rows.push(four.map(|row| row as u16));
+            self.rows.push(group.map(|row| row as u16));
         }
     }
 
-    /// Adds the products of each four to its sums, or writes them where they are `new`. A term's values begin at `right`,
+    /// Adds the products of each group to its sums, or writes them where they are `new`. A term's values begin at `right`,
     /// `right_step` from one term to the next; `REGISTERS` full of them are read. `next`, so many bytes, is called into the
     /// second cache meanwhile.
     ///
@@ -192,7 +199,7 @@ impl Fours {
         let next_step = next_bytes.div_ceil(places.max(1));
         const ROW: usize = Instructions::Avx512.columns();
         for (visit, rows) in self.begins.windows(2).zip(&self.rows) {
-            // SAFETY: the caller has the sums and the terms, and there are places behind those of the last four.
+            // SAFETY: the caller has the sums and the terms, and there are places behind those of the last group.
             unsafe {
                 let to = rows.map(|row| sums.add(usize::from(row) * ROW));
                 // For a row that does not exist any other.
@@ -200,7 +207,7 @@ impl Fours {
                     let row = if usize::from(row) == ROWS { rows[0] } else { row };
                     left.values.add(usize::from(row) * left.step)
                 });
-                let mut sum = [[_mm512_setzero_ps(); REGISTERS]; 4];
+                let mut sum = [[_mm512_setzero_ps(); REGISTERS]; TOGETHER];
                 if !new {
                     for (sum, to) in sum.iter_mut().zip(to) {
                         for (i, sum) in sum.iter_mut().enumerate() {
@@ -241,7 +248,7 @@ macro_rules! most_alike {
         #[target_feature(enable = $features)]
         fn $name(masks: &[u64], terms: &[u64], to: &[usize], alone: &[u64; ROWS]) -> Option<usize> {
             let mut shared = [0u64; ROWS];
-            for line in masks.chunks_exact(Fours::LINE) {
+            for line in masks.chunks_exact(Groups::LINE) {
                 let mask = to.iter().fold(0, |all, row| all | line[*row]);
                 shared
                     .iter_mut()
