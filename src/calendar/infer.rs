@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
+use rayon::prelude::*;
+
 use super::civil::{DAY, civil_from_days, days_in_month, from_month_index, month_index, weekday};
 use super::frequency::{Cycle, Frequency, MonthDay, Step, Weekday};
 use super::{CalendarError, Clock};
@@ -31,9 +33,7 @@ pub struct Inferred {
 /// third of the steps follow even the best frequency.
 pub fn infer<'a>(times: impl IntoIterator<Item = &'a [i64]>, clock: Clock) -> Result<Inferred, CalendarError> {
     let series: Vec<&[i64]> = times.into_iter().filter(|s| s.len() > 1).collect();
-    let common =
-        most_common(series.iter().flat_map(|s| s.windows(2)).map(|w| w[1].wrapping_sub(w[0])).filter(|d| *d > 0));
-    let step = common.ok_or(CalendarError::NoSteps)?;
+    let step = most_common_step(&series).ok_or(CalendarError::NoSteps)?;
     let candidates = if clock == Clock::Integer {
         let n = u32::try_from(step).ok().and_then(Frequency::integer);
         n.into_iter().collect()
@@ -62,8 +62,42 @@ pub fn infer<'a>(times: impl IntoIterator<Item = &'a [i64]>, clock: Clock) -> Re
     Ok(Inferred { freq, irregular, off_grid, steps })
 }
 
+/// Whether every row is `step` after the one before, which is most often so: told without a branch for each row.
+fn all_by(times: &[i64], step: i64) -> bool {
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { return true };
+    // Differences that do not fit would come round to `step`, but not add up to the whole.
+    i128::from(*last) - i128::from(*first) == i128::from(step) * (times.len() as i128 - 1)
+        && times.windows(2).fold(true, |all, w| all & (w[1].wrapping_sub(w[0]) == step))
+}
+
+/// The most common step forward, the smallest among equals, over all series, each of two rows at least.
+fn most_common_step(series: &[&[i64]]) -> Option<i64> {
+    let of_series = |s: &&[i64]| {
+        let first = s[1].wrapping_sub(s[0]);
+        if first > 0 && all_by(s, first) {
+            return HashMap::from([(first, s.len() - 1)]);
+        }
+        counted(s.windows(2).map(|w| w[1].wrapping_sub(w[0])).filter(|d| *d > 0))
+    };
+    let joined = |mut all: HashMap<i64, usize>, more: HashMap<i64, usize>| {
+        more.into_iter().for_each(|(step, count)| *all.entry(step).or_default() += count);
+        all
+    };
+    most(series.par_iter().map(of_series).reduce(HashMap::new, joined))
+}
+
 /// The most common value, the smallest among equals.
 fn most_common(values: impl Iterator<Item = i64>) -> Option<i64> {
+    most(counted(values))
+}
+
+/// The value with the highest count, the smallest among equals.
+fn most(counts: HashMap<i64, usize>) -> Option<i64> {
+    counts.into_iter().max_by_key(|(value, count)| (*count, std::cmp::Reverse(*value))).map(|(value, _)| value)
+}
+
+/// How often each value occurs.
+fn counted(values: impl Iterator<Item = i64>) -> HashMap<i64, usize> {
     let mut counts: HashMap<i64, usize> = HashMap::new();
     // Neighbours are mostly equal, so runs are counted before the map is asked.
     let mut run: Option<(i64, usize)> = None;
@@ -80,7 +114,7 @@ fn most_common(values: impl Iterator<Item = i64>) -> Option<i64> {
     if let Some((of, count)) = run {
         *counts.entry(of).or_default() += count;
     }
-    counts.into_iter().max_by_key(|(value, count)| (*count, std::cmp::Reverse(*value))).map(|(value, _)| value)
+    counts
 }
 
 /// Frequencies whose steps can be `step` long, the most telling first: it wins where several fit alike.
@@ -157,12 +191,10 @@ fn months(series: &[&[i64]], found: &mut Vec<Frequency>) {
 
 /// How many rows are not one step of `freq` before the next one of their series, counted up to `most`.
 fn irregular(series: &[&[i64]], freq: Frequency, most: usize) -> usize {
-    if let Some(step) = freq.fixed_step() {
-        // Most data has no other step: a pass without a branch per row tells.
-        let same = |s: &&[i64]| s.windows(2).fold(true, |all, w| all & (w[1].wrapping_sub(w[0]) == step));
-        if series.iter().all(same) && series.iter().all(|s| s.is_sorted()) {
-            return 0;
-        }
+    if let Some(step) = freq.fixed_step()
+        && series.par_iter().all(|s| all_by(s, step))
+    {
+        return 0;
     }
     crooked(series, freq).take(most).count()
 }

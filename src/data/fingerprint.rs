@@ -21,7 +21,7 @@ pub fn fingerprint(panel: &Panel) -> String {
         text(&mut hash, id);
         hash.update((panel.len_of(s) as u64).to_le_bytes());
     }
-    arena(&mut hash, &panel.time, |t| t.to_le_bytes());
+    arena(&mut hash, &panel.time, |_| true, |t| t.to_le_bytes());
     numbers(&mut hash, &panel.y);
     for (role, columns) in [("hist_exog", &panel.hist_exog), ("futr_exog", &panel.futr_exog)] {
         for column in columns {
@@ -50,18 +50,24 @@ fn text(hash: &mut Sha256, text: &str) {
 }
 
 fn numbers(hash: &mut Sha256, values: &[f64]) {
-    arena(hash, values, |v| if v.is_nan() { f64::NAN.to_le_bytes() } else { v.to_le_bytes() });
+    arena(hash, values, |v| !v.is_nan(), |v| if v.is_nan() { f64::NAN.to_le_bytes() } else { v.to_le_bytes() });
 }
 
-fn arena<T: Copy + Sync>(hash: &mut Sha256, values: &[T], bytes: impl Fn(T) -> [u8; 8] + Sync) {
-    let chunks: Vec<_> = values
-        .par_chunks(CHUNK)
-        .map(|chunk| {
-            let mut raw = vec![0; 8 * chunk.len()];
-            raw.chunks_exact_mut(8).zip(chunk).for_each(|(raw, v)| raw.copy_from_slice(&bytes(*v)));
-            Sha256::digest(&raw)
-        })
-        .collect();
+/// Hashes the bytes of each value, which are those in memory where they are `plain` and the processor has the lowest byte first.
+fn arena<T: bytemuck::Pod + Sync>(
+    hash: &mut Sha256,
+    values: &[T],
+    plain: impl Fn(T) -> bool + Sync,
+    bytes: impl Fn(T) -> [u8; 8] + Sync,
+) {
+    let digest = |chunk: &[T]| {
+        if cfg!(target_endian = "little") && chunk.iter().fold(true, |all, v| all & plain(*v)) {
+            return Sha256::digest(bytemuck::cast_slice(chunk));
+        }
+        let raw: Vec<u8> = chunk.iter().flat_map(|v| bytes(*v)).collect();
+        Sha256::digest(&raw)
+    };
+    let chunks: Vec<_> = values.par_chunks(CHUNK).map(digest).collect();
     hash.update((values.len() as u64).to_le_bytes());
     chunks.iter().for_each(|digest| hash.update(digest));
 }

@@ -347,23 +347,28 @@ pub(super) struct Keys {
     index: HashMap<Box<[u8]>, u32>,
     last: u32,
     last_is_plain: bool,
+    /// A short name that was asked for last, as one number, and which of its bits are the name's; 0 for a longer one.
+    last_word: u128,
+    last_mask: u128,
 }
 
 impl Keys {
-    /// The name that was asked for last, if a field that begins with it is not quoted and does not end inside it.
+    /// The length of the name that was asked for last, if `text` begins with it, and if a field that does so is not quoted and
+    /// does not end inside it.
     #[inline]
-    pub(super) fn last_name(&self) -> Option<&[u8]> {
-        self.last_is_plain.then(|| self.names.get(self.last as usize).map(String::as_bytes)).flatten()
+    pub(super) fn last_name_begins(&self, text: &[u8]) -> Option<usize> {
+        let name = self.names.get(self.last as usize).filter(|_| self.last_is_plain)?;
+        let same = match text.first_chunk() {
+            Some(begin) if self.last_mask != 0 => u128::from_le_bytes(*begin) & self.last_mask == self.last_word,
+            _ => text.starts_with(name.as_bytes()),
+        };
+        same.then_some(name.len())
     }
 
-    /// Adds the code of `name` if it is the name that was asked for last; `false` where it is another.
+    /// Adds the code of the name that was asked for last.
     #[inline]
-    pub(super) fn again(&mut self, name: &[u8]) -> bool {
-        let same = self.last_name() == Some(name);
-        if same {
-            self.codes.push(self.last);
-        }
-        same
+    pub(super) fn again(&mut self) {
+        self.codes.push(self.last);
     }
 
     /// The code of `name`, a new one if it was not seen before.
@@ -383,6 +388,15 @@ impl Keys {
             }
         };
         self.last_is_plain = !name.is_empty() && !name.iter().any(|b| matches!(b, b'"' | b'\n' | b',' | b';' | b'\t'));
+        let mut word = [0; size_of::<u128>()];
+        self.last_mask = match word.get_mut(..name.len()) {
+            Some(to) if !name.is_empty() => {
+                to.copy_from_slice(name);
+                u128::MAX >> (128 - 8 * name.len())
+            }
+            _ => 0,
+        };
+        self.last_word = u128::from_le_bytes(word);
         self.last
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Part<'a> {
     row_usable: bool,
     pub(super) rows_left_out: bool,
     pub(super) problems: Problems,
+    /// Whether a quote, or what is not UTF-8, is for another way of reading.
+    plain_text_only: bool,
 }
 
 pub(super) enum Partial {
@@ -181,7 +183,13 @@ impl<'a> Part<'a> {
             row_usable: true,
             rows_left_out: false,
             problems: Problems::default(),
+            plain_text_only: false,
         }
+    }
+
+    /// The same, but the scan ends at a quote and at what is not UTF-8.
+    pub(super) fn of_plain_text(self) -> Self {
+        Self { plain_text_only: true, ..self }
     }
 
     #[cold]
@@ -213,6 +221,11 @@ impl Sink for Part<'_> {
     #[inline]
     fn row_start(&mut self, line: u64) {
         self.line = line;
+    }
+
+    #[inline]
+    fn takes_plain_text_only(&self) -> bool {
+        self.plain_text_only
     }
 
     #[inline]
@@ -266,10 +279,12 @@ impl Sink for Part<'_> {
                 Some(stamp.len())
             }
             Partial::Keys(keys) => {
-                let length = keys.last_name()?.len();
-                let (name, rest) = text.split_at_checked(length)?;
-                let ends = matches!(rest.first(), Some(b) if *b == delimiter || *b == b'\n');
-                (ends && keys.again(name)).then_some(length)
+                let length = keys.last_name_begins(text)?;
+                let ends = matches!(text.get(length), Some(b) if *b == delimiter || *b == b'\n');
+                if ends {
+                    keys.again();
+                }
+                ends.then_some(length)
             }
         }
     }

@@ -4,12 +4,17 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-/// A share of the text that is worth a task of its own.
-pub(super) const SHARE_BYTES: usize = 1 << 20;
+/// A share of the text that is worth a task of its own, and stays in the second level of cache from its reading to its end.
+pub(super) const SHARE_BYTES: usize = 1 << 18;
 
 /// Receives the rows of a scan.
 pub(super) trait Sink {
     fn row_start(&mut self, line: u64);
+    /// Whether a field with a quote, or one that is not UTF-8, ends the scan with its line as the error.
+    #[inline]
+    fn takes_plain_text_only(&self) -> bool {
+        false
+    }
     fn field(&mut self, index: usize, field: &[u8]);
     /// Takes field `index`, which `text` begins with, if it is plain enough to be read without looking for its end first,
     /// and returns its length. What follows it must be the delimiter or a line end. Most fields are such.
@@ -80,28 +85,36 @@ pub(super) fn share_lines(mut bytes: &[u8]) -> Vec<&[u8]> {
     shares
 }
 
-/// Where the field that begins at `from` ends: the next delimiter or line end, or the end of the text.
+/// Where the field that begins at `from` ends: the next delimiter or line end, or the end of the text. And whether there is
+/// something in it that is no plain text: a quote, or a byte that is not ASCII.
 #[inline]
-fn field_end(bytes: &[u8], from: usize, delimiter: u8) -> usize {
+fn field_end(bytes: &[u8], from: usize, delimiter: u8) -> (usize, bool) {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let delimiters = LOW * u64::from(delimiter);
     const LINE_ENDS: u64 = LOW * b'\n' as u64;
-    let mut at = from;
+    const QUOTES: u64 = LOW * b'"' as u64;
+    let delimiters = LOW * u64::from(delimiter);
+    let (mut at, mut odd) = (from, 0);
     // Eight bytes at a time: a byte that becomes 0 by the xor is found by the borrow it causes (the lowest is exact).
     while let Some(Ok(word)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
         let word = u64::from_le_bytes(word);
-        let (d, n) = (word ^ delimiters, word ^ LINE_ENDS);
+        let (d, n, q) = (word ^ delimiters, word ^ LINE_ENDS, word ^ QUOTES);
         let hits = ((d.wrapping_sub(LOW) & !d) | (n.wrapping_sub(LOW) & !n)) & HIGH;
+        let odd_here = (word | (q.wrapping_sub(LOW) & !q)) & HIGH;
         if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
+            // Of this word only what lies before the end.
+            odd |= odd_here & ((hits & hits.wrapping_neg()) - 1);
+            return (at + (hits.trailing_zeros() / 8) as usize, odd != 0);
         }
+        odd |= odd_here;
         at += 8;
     }
-    bytes[at..].iter().position(|b| *b == delimiter || *b == b'\n').map_or(bytes.len(), |i| at + i)
+    let end = bytes[at..].iter().position(|b| *b == delimiter || *b == b'\n').map_or(bytes.len(), |i| at + i);
+    (end, odd != 0 || bytes[at..end].iter().any(|b| *b == b'"' || !b.is_ascii()))
 }
 
-/// Walks over the rows of `bytes`; returns the bytes and lines walked over, or the line of a quote that never closes.
+/// Walks over the rows of `bytes`; returns the bytes and lines walked over, or the line of a quote that never closes or that
+/// the sink does not take.
 pub(super) fn scan<S: Sink>(bytes: &[u8], delimiter: u8, first_line: u64, sink: &mut S) -> Result<(usize, u64), u64> {
     let mut at = 0;
     let mut line = first_line;
@@ -127,12 +140,19 @@ pub(super) fn scan<S: Sink>(bytes: &[u8], delimiter: u8, first_line: u64, sink: 
             let end = if let Some(length) = sink.plain_field(index, &bytes[at..], delimiter) {
                 at + length
             } else if bytes.get(at) == Some(&b'"') {
+                if sink.takes_plain_text_only() {
+                    return Err(line);
+                }
                 let end = unquote(bytes, at, delimiter, &mut unquoted, &mut inner_lines).ok_or(line)?;
                 sink.field(index, &unquoted);
                 end
             } else {
-                let end = field_end(bytes, at, delimiter);
+                let (end, odd) = field_end(bytes, at, delimiter);
                 let mut field = &bytes[at..end];
+                if odd && sink.takes_plain_text_only() && (field.contains(&b'"') || std::str::from_utf8(field).is_err())
+                {
+                    return Err(line);
+                }
                 if bytes.get(end) != Some(&delimiter) {
                     field = field.strip_suffix(b"\r").unwrap_or(field);
                 }
@@ -163,7 +183,7 @@ fn unquote(bytes: &[u8], from: usize, delimiter: u8, out: &mut Vec<u8>, lines: &
         out.extend_from_slice(&bytes[at..close]);
         if bytes.get(close + 1) != Some(&b'"') {
             *lines += count_lines(&bytes[from..close]);
-            let end = field_end(bytes, close + 1, delimiter);
+            let (end, _) = field_end(bytes, close + 1, delimiter);
             let tail = &bytes[close + 1..end];
             out.extend_from_slice(tail.strip_suffix(b"\r").unwrap_or(tail));
             return Some(end);
@@ -199,12 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_plain_text_is_seen_wherever_it_lies_and_not_behind_the_end() {
+        for n in 0..20 {
+            for at in 0..n {
+                for odd in [b'"', 0x80, 0xff] {
+                    let mut text = vec![b'x'; n];
+                    text.extend(b",\"\xff\"\xff\"\xff\"\xff");
+                    assert_eq!(field_end(&text, 0, b','), (n, false));
+                    text[at] = odd;
+                    assert_eq!(field_end(&text, 0, b','), (n, true));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn fields_of_every_length_end_where_they_end() {
         for n in 0..20 {
             for end in [",", "\n", ""] {
                 let text = format!("{}{end}tail", "\u{8a}b".repeat(n));
                 let expected = if end.is_empty() { text.len() } else { text.len() - 5 };
-                assert_eq!(field_end(text.as_bytes(), 0, b','), expected);
+                assert_eq!(field_end(text.as_bytes(), 0, b','), (expected, n > 0));
             }
         }
     }
