@@ -13,6 +13,7 @@ mod matrix;
 #[allow(dead_code, unused_imports, unused_macros)]
 mod sparse {
     pub mod x86;
+    pub use x86::Panels;
 }
 
 use alloc::vec;
