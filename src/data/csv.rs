@@ -152,7 +152,7 @@ enum Stop {
 }
 
 /// Shares that are read before they are joined, for each thread: what is read but not joined yet takes memory twice.
-const WAVE: usize = 16;
+const WAVE: usize = 4;
 
 /// Reads the shares on all threads, some of them at a time, and joins them in their order; `line` is the one that the
 /// first of them begins on. Every share is read with a state that no other uses meanwhile; there are no more of them than
