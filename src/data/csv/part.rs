@@ -54,7 +54,27 @@ pub(super) struct Column {
 fn make_room<T>(values: &mut Vec<T>, more: usize, expected: usize) {
     if values.capacity() < values.len() + more {
         values.reserve_exact(more.max(expected.saturating_sub(values.len())));
+        have_pages(values.spare_capacity_mut());
     }
+}
+
+/// Has the system provide the pages of a large piece of memory that is about to be written, all at once: on demand each would
+/// interrupt the writing.
+fn have_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4096;
+        let from = memory.as_mut_ptr().addr().next_multiple_of(PAGE);
+        let to = (memory.as_mut_ptr().addr() + size_of_val(memory)) / PAGE * PAGE;
+        if to > from + (1 << 20) {
+            let at = memory.as_mut_ptr().cast::<libc::c_void>().with_addr(from);
+            // SAFETY: the pages lie within memory that is this caller's alone, and their content does not change. A system that
+            // does not know this call refuses it.
+            unsafe { libc::madvise(at, to - from, libc::MADV_POPULATE_WRITE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
 }
 
 impl Column {
