@@ -2,6 +2,30 @@
 
 use super::sparse::Panels;
 
+/// Where the zeros of a matrix are, if there are so many that it is worth looking for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zeros {
+    /// Too few, or nowhere in particular.
+    #[default]
+    Few,
+    /// In the same places of rows that are alike, as after a `relu`.
+    Alike,
+    /// At random as well, as after dropout.
+    Scattered,
+}
+
+impl Zeros {
+    /// These, or few of them where they are not to be looked for.
+    pub fn when(self, wanted: bool) -> Self {
+        if wanted { self } else { Self::Few }
+    }
+
+    /// Whether it is worth looking for them.
+    pub fn are_many(self) -> bool {
+        self != Self::Few
+    }
+}
+
 /// A matrix in a slice: `rows` by `columns`, any step from one row or column to the next.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
@@ -12,8 +36,7 @@ pub struct Matrix<'a> {
     pub(super) row_step: usize,
     /// From one column to the next.
     pub(super) column_step: usize,
-    /// Whether it is worth looking for zeros.
-    pub(super) zeros: bool,
+    pub(super) zeros: Zeros,
     /// The same values laid out for products without zeros.
     pub(super) panels: Option<&'a Panels>,
 }
@@ -56,7 +79,7 @@ impl<'a> Matrix<'a> {
     /// When there are not `rows * columns` values.
     pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(values.len(), rows * columns, "a {rows} x {columns} matrix");
-        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: false, panels: None }
+        Self { values, rows, columns, row_step: columns, column_step: 1, zeros: Zeros::Few, panels: None }
     }
 
     /// Number of rows.
@@ -64,8 +87,8 @@ impl<'a> Matrix<'a> {
         self.rows
     }
 
-    /// Says whether so many elements are zero that it pays to look for them.
-    pub fn with_zeros(self, zeros: bool) -> Self {
+    /// Says where there are zeros.
+    pub fn with_zeros(self, zeros: Zeros) -> Self {
         Self { zeros, ..self }
     }
 

@@ -22,7 +22,7 @@ pub(crate) use int8_dense::Int8Scratch;
 pub use int8_dense::{Int8Dense, RowScale};
 pub use int8_scales::{Int8Input, Int8Matrix, Int8Scheme};
 pub(crate) use int8_scales::{LEAST_SCALE, STEPS, SYMMETRIC};
-pub use matrix::{Matrix, MatrixMut, Then};
+pub use matrix::{Matrix, MatrixMut, Then, Zeros};
 pub use product::{product, product_then, relu, relu_slopes};
 pub use row::add_row_product;
 pub use sparse::Panels;

@@ -52,8 +52,8 @@ pub fn product_then(a: Matrix, b: Matrix, wanted: Option<&[u8]>, mut c: MatrixMu
     if m == 0 || n == 0 {
         return;
     }
-    let few = sparse::fewest_columns().unwrap_or(usize::MAX);
-    if a.zeros && n >= few && sparse::product(a, b, wanted, &mut c, then) {
+    let few = sparse::fewest_columns(a.zeros).unwrap_or(usize::MAX);
+    if a.zeros.are_many() && n >= few && sparse::product(a, b, wanted, &mut c, then) {
         return;
     }
     match then {
@@ -61,7 +61,7 @@ pub fn product_then(a: Matrix, b: Matrix, wanted: Option<&[u8]>, mut c: MatrixMu
             let add = matches!(then, Then::Add);
             // Rows and columns exchanged. The columns are the rows of `a` then, which may be some of those of the whole: how
             // many they are must decide nothing.
-            let right = b.zeros && !a.zeros;
+            let right = b.zeros.are_many() && !a.zeros.are_many();
             if !(right && sparse::product(b.transposed(), a.transposed(), None, &mut c.view().transposed(), then)) {
                 dense(a, b, c, add);
             }
@@ -157,6 +157,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::matrix::Zeros;
     use super::*;
     use crate::random::{Purpose, Stream};
 
@@ -233,7 +234,7 @@ mod tests {
                 *a = f32::NAN;
             }
             for zeros in [false, true] {
-                let (a, b) = (Matrix::new(&a, m, k).with_zeros(zeros), Matrix::new(&b, k, n));
+                let (a, b) = (Matrix::new(&a, m, k).with_zeros(Zeros::Alike.when(zeros)), Matrix::new(&b, k, n));
                 let of = |then: Then, wanted: Option<&[u8]>| {
                     let mut c = vec![7.0; m * n];
                     product_then(a, b, wanted, MatrixMut::new(&mut c, m, n), then);
@@ -276,7 +277,7 @@ mod tests {
             }
             let mut whole = vec![0.0; m * n];
             product(
-                Matrix::new(&a, m, k).with_zeros(zeros),
+                Matrix::new(&a, m, k).with_zeros(Zeros::Alike.when(zeros)),
                 Matrix::new(&b, k, n),
                 MatrixMut::new(&mut whole, m, n),
                 false,
@@ -286,7 +287,7 @@ mod tests {
                 for (a, c) in a.chunks(rows * k).zip(parts.chunks_mut(rows * n)) {
                     let r = a.len() / k;
                     product(
-                        Matrix::new(a, r, k).with_zeros(zeros),
+                        Matrix::new(a, r, k).with_zeros(Zeros::Alike.when(zeros)),
                         Matrix::new(&b, k, n),
                         MatrixMut::new(c, r, n),
                         false,
@@ -299,12 +300,22 @@ mod tests {
             let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
             let mut whole = vec![0.0; m * n];
             let turned = Matrix::new(&bt, n, k).transposed();
-            product(Matrix::new(&a, m, k).with_zeros(zeros), turned, MatrixMut::new(&mut whole, m, n), false);
+            product(
+                Matrix::new(&a, m, k).with_zeros(Zeros::Alike.when(zeros)),
+                turned,
+                MatrixMut::new(&mut whole, m, n),
+                false,
+            );
             for rows in [16, 24, 40, 128] {
                 let mut parts = vec![0.0; m * n];
                 for (a, c) in a.chunks(rows * k).zip(parts.chunks_mut(rows * n)).filter(|(a, _)| a.len() >= 16 * k) {
                     let r = a.len() / k;
-                    product(Matrix::new(a, r, k).with_zeros(zeros), turned, MatrixMut::new(c, r, n), false);
+                    product(
+                        Matrix::new(a, r, k).with_zeros(Zeros::Alike.when(zeros)),
+                        turned,
+                        MatrixMut::new(c, r, n),
+                        false,
+                    );
                 }
                 let done = m / rows * rows * n;
                 assert!(whole[..done] == parts[..done], "back {m} {k} {n} in parts of {rows}");
@@ -313,14 +324,15 @@ mod tests {
             for (left, right) in [(zeros, false), (false, zeros)] {
                 let mut whole = vec![0.0; k * n];
                 let g = values(m * n, 4);
-                let g = Matrix::new(&g, m, n).with_zeros(right);
-                let turned = Matrix::new(&a, m, k).with_zeros(left).transposed();
+                let g = Matrix::new(&g, m, n).with_zeros(Zeros::Alike.when(right));
+                let turned = Matrix::new(&a, m, k).with_zeros(Zeros::Alike.when(left)).transposed();
                 product(turned, g, MatrixMut::new(&mut whole, k, n), false);
                 for rows in [16, 24, 40] {
                     let mut parts = vec![0.0; k * n];
                     for (i, c) in parts.chunks_mut(rows * n).enumerate() {
                         let r = c.len() / n;
-                        let a = Matrix::new(&a, m, k).with_zeros(left).columns(i * rows, r).transposed();
+                        let a =
+                            Matrix::new(&a, m, k).with_zeros(Zeros::Alike.when(left)).columns(i * rows, r).transposed();
                         product(a, g, MatrixMut::new(c, r, n), false);
                     }
                     let done = k / rows * rows * n;

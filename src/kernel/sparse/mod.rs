@@ -12,7 +12,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::cell::RefCell;
 
-use super::matrix::{Matrix, MatrixMut, Then};
+use super::matrix::{Matrix, MatrixMut, Then, Zeros};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -31,6 +31,7 @@ impl Panels {
         &'a mut self,
         _: Matrix<'a>,
         _: Option<&[u8]>,
+        _: Zeros,
     ) -> impl Iterator<Item = impl FnOnce() + Send + 'a> {
         std::iter::empty::<fn()>()
     }
@@ -38,11 +39,14 @@ impl Panels {
 
 /// The fewest columns of a result for which zeros on the left are left out: with fewer, more than half of a tile would be
 /// empty. None on processors without AVX2.
-pub(super) fn fewest_columns() -> Option<usize> {
+pub(super) fn fewest_columns(zeros: Zeros) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    return x86::Instructions::best().map(|instructions| instructions.columns() / 2 + 1);
+    return x86::Instructions::best(zeros).map(|instructions| instructions.columns() / 2 + 1);
     #[cfg(not(target_arch = "x86_64"))]
-    None
+    {
+        let _ = zeros;
+        None
+    }
 }
 
 /// The product and what happens to it then, without most of the terms for which `a` is zero. False, and nothing done, on processors
@@ -58,7 +62,7 @@ pub(super) fn fewest_columns() -> Option<usize> {
 /// When the shapes do not fit, or neither step of a matrix is 1.
 pub(super) fn product(a: Matrix, b: Matrix, wanted: Option<&[u8]>, c: &mut MatrixMut, then: Then) -> bool {
     #[cfg(target_arch = "x86_64")]
-    if let Some(instructions) = x86::Instructions::best() {
+    if let Some(instructions) = x86::Instructions::best(a.zeros) {
         ROOM.with_borrow_mut(|room| room.product(instructions, a, b, wanted, c, then));
         return true;
     }

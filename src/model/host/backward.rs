@@ -12,8 +12,8 @@ use super::fold::unfold;
 use super::forward::{Pass, Tape, first_column, fit, lays_out, row_parts, side_by_side, take, window_parts};
 use super::input::unpool;
 use super::layout::{BlockPlan, HostNetwork, Layer};
-use super::units::{bytes_of_bits, column_sums, leaves_zeros, slopes};
-use crate::kernel::{Matrix, MatrixMut, Panels, Then, product, product_then};
+use super::units::{bytes_of_bits, column_sums, slopes, zeros_of};
+use crate::kernel::{Matrix, MatrixMut, Panels, Then, Zeros, product, product_then};
 
 /// Buffers of the way back, one row per window.
 #[derive(Debug, Default)]
@@ -75,12 +75,8 @@ impl Pass {
             let tape = &self.tapes[number];
             values(network, number, weights, forecast, tape, live, &self.mask, n, &mut back, pool);
             let (rest, these) = gradients.split_at_mut(block.layers[0].weight.start);
-            let from = Gradients {
-                skip: first_column(network, number),
-                zeros: leaves_zeros(config.activation),
-                values: &back.layers,
-                live,
-            };
+            let from =
+                Gradients { skip: first_column(network, number), zeros: zeros_of(config), values: &back.layers, live };
             let panels = lays_out(network, n).then_some(&mut back.panels);
             weight_gradients(block, from, weights, tape, n, these, panels, &mut back.folded, pool);
             gradients = rest;
@@ -98,13 +94,23 @@ impl Pass {
             // A layer's input is the layer before it.
             let layers = tape.panels.iter_mut().zip(&block.layers).skip(2).zip(live.iter().skip(1));
             for (i, ((panels, layer), live)) in (2..).zip(layers) {
-                let skip = if i + 1 == block.layers.len() { first_column(network, number) } else { 0 };
+                let last = i + 1 == block.layers.len();
+                let skip = if last { first_column(network, number) } else { 0 };
                 let weight = layer.of(weights).columns(skip).transposed();
-                tasks.extend(panels.lay_out(weight, Some(live)).map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
+                let zeros = of_gradient(zeros_of(&network.config), last);
+                tasks.extend(
+                    panels.lay_out(weight, Some(live), zeros).map(|task| Box::new(task) as Box<dyn FnOnce() + Send>),
+                );
             }
         }
         side_by_side(Some(pool), tasks);
     }
+}
+
+/// Where a layer's gradient is zero on its way back. That of theta, the last one's, is not, but units that need no gradient are
+/// left out as well where a product looks for zeros.
+fn of_gradient(zeros: Zeros, last: bool) -> Zeros {
+    if last { Zeros::Alike.when(zeros.are_many()) } else { zeros }
 }
 
 /// A bit for each unit of each hidden layer that is not zero in all windows; none where that is not known.
@@ -221,15 +227,14 @@ fn value_rows(
     }
     let first_layer = usize::from(tape.folded.is_some());
     // Gradients through an activation: not those of theta, nor of the first layer where it is on its own.
-    let zeros = leaves_zeros(config.activation);
+    let zeros = zeros_of(config);
     for i in (first_layer..output).rev() {
         let layer = &block.layers[i + 1];
         let skipped = if i + 1 == output { skip } else { 0 };
         let (to, from) = layers.split_at_mut(i + 1);
         let units = layer.inputs;
         let kept = layer.outputs - skipped;
-        // That of theta has no zeros, but units that need no gradient are left out as well.
-        let g = Matrix::new(from[0], rows, kept).with_zeros(zeros);
+        let g = Matrix::new(from[0], rows, kept).with_zeros(of_gradient(zeros, i + 1 == output));
         let weight = layer.of(weights).columns(skipped).transposed();
         let weight = panels.get(i + 1).map_or(weight, |panels| weight.with_panels(panels));
         let out = MatrixMut::new(to[i], rows, units);
@@ -257,7 +262,7 @@ fn value_rows(
         // Only the gradient to the pooled target is read: its rows of the weight come first.
         let weight = &layer.weight[..block.pooled * layer.outputs];
         product(
-            Matrix::new(layers[first_layer], rows, layer.outputs).with_zeros(zeros && first_layer > 0),
+            Matrix::new(layers[first_layer], rows, layer.outputs).with_zeros(zeros.when(first_layer > 0)),
             Matrix::new(weight, block.pooled, layer.outputs).transposed(),
             MatrixMut::new(pooled, rows, block.pooled),
             false,
@@ -295,8 +300,8 @@ struct Gradients<'a> {
     /// Those of the layers' values; the last layer's without the first `skip` columns, which no one reads.
     values: &'a [Vec<f32>],
     skip: usize,
-    /// Whether the activation leaves many zeros.
-    zeros: bool,
+    /// Where the activation leaves zeros.
+    zeros: Zeros,
     /// A bit for each unit of each hidden layer that is not zero in all windows.
     live: &'a [Vec<u8>],
 }
@@ -306,8 +311,8 @@ impl<'a> Gradients<'a> {
     fn of(&self, i: usize, n: usize, layer: &Layer, last: bool) -> Gradient<'a> {
         let width = layer.outputs - if last { self.skip } else { 0 };
         // There is no activation after the first layer.
-        let live = (self.zeros && i > 1 && !last).then(|| &self.live[i][..]);
-        Gradient { values: &self.values[i][..n * width], zeros: self.zeros && i > 0 && !last, live, panels: None }
+        let live = (self.zeros.are_many() && i > 1 && !last).then(|| &self.live[i][..]);
+        Gradient { values: &self.values[i][..n * width], zeros: self.zeros.when(i > 0 && !last), live, panels: None }
     }
 }
 
@@ -332,7 +337,7 @@ fn weight_gradients(
             panels.resize_with(block.layers.len().max(panels.len()), Panels::default);
             for (i, (panels, layer)) in panels.iter_mut().zip(&block.layers).enumerate().skip(2) {
                 let g = from.of(i, n, layer, i == last);
-                let tasks_of_layer = panels.lay_out(g.matrix(n), g.live);
+                let tasks_of_layer = panels.lay_out(g.matrix(n), g.live, from.zeros);
                 tasks.extend(tasks_of_layer.map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
             }
             side_by_side(Some(pool), tasks);
@@ -366,7 +371,7 @@ fn weight_gradients(
         let x: &[f32] = if i == 0 { &tape.x } else { &tape.hidden[i - 1] };
         let weight = take(&mut rest, layer.inputs * layer.outputs);
         let bias = take(&mut rest, layer.outputs);
-        let x = Matrix::new(&x[..n * layer.inputs], n, layer.inputs).with_zeros(from.zeros && i > 1);
+        let x = Matrix::new(&x[..n * layer.inputs], n, layer.inputs).with_zeros(from.zeros.when(i > 1));
         let g = Gradient { panels: panels.get(i).filter(|_| i > 1), ..from.of(i, n, layer, i == last) };
         gradients_of_layer(x, g, weight, bias, pool, &mut tasks, &mut biases);
     }
@@ -383,8 +388,8 @@ fn weight_gradients(
 struct Gradient<'a> {
     /// `[B, values]`.
     values: &'a [f32],
-    /// Whether many are zero.
-    zeros: bool,
+    /// Where they are zero.
+    zeros: Zeros,
     /// A bit for each value that is not zero in all windows, where that is known.
     live: Option<&'a [u8]>,
     /// Those values as products read them.

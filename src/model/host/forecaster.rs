@@ -9,7 +9,7 @@ use super::forward::{block_input, explain, fit, interpolate, linear, only_knots,
 use super::input::HostInput;
 use super::layout::{HostNetwork, weights_of};
 use super::units::{activate, leaves_zeros};
-use crate::kernel::{Instructions, Int8Dense, Int8Input, Int8Matrix, Int8Scratch, RowScale};
+use crate::kernel::{Instructions, Int8Dense, Int8Input, Int8Matrix, Int8Scratch, RowScale, Zeros};
 use crate::workers::split_evenly;
 use burn::tensor::backend::Backend;
 use rayon::ThreadPool;
@@ -204,7 +204,7 @@ impl HostForecaster {
         for (out, y) in forecast.chunks_exact_mut(per_window).zip(input.insample_y.chunks_exact(steps)) {
             out.fill(y[steps - 1]);
         }
-        let (last, zeros) = (network.blocks.len() - 1, leaves_zeros(config.activation));
+        let (last, zeros) = (network.blocks.len() - 1, Zeros::Alike.when(leaves_zeros(config.activation)));
         for (number, block) in network.blocks.iter().enumerate() {
             fit(x, n * block.shape.inputs);
             let x = &mut x[..n * block.shape.inputs];
@@ -212,7 +212,7 @@ impl HostForecaster {
             let (output, hidden) = block.layers.split_last().expect("a block has at least two linear layers");
             let (mut from, mut to) = (&mut *one, &mut *other);
             // There is no activation before the first layer, nor after it unless it stands for two.
-            let with_zeros = |layer: usize| zeros && layer + usize::from(block.folded) > 1;
+            let with_zeros = |layer: usize| zeros.when(layer + usize::from(block.folded) > 1);
             for (i, layer) in hidden.iter().enumerate() {
                 fit(to, n * layer.outputs);
                 let values = &mut to[..n * layer.outputs];

@@ -7,8 +7,8 @@ use super::super::{Activation, PoolingMode};
 use super::fold::{Folded, fold, pays_in_training};
 use super::input::{HostInput, covariates, pool};
 use super::layout::{BlockPlan, HostNetwork, Linear};
-use super::units::{activate, bytes_of_bits, leaves_zeros, live_units};
-use crate::kernel::{Matrix, MatrixMut, Panels, Then, add_row_product, product, product_then};
+use super::units::{activate, bytes_of_bits, leaves_zeros, live_units, zeros_of};
+use crate::kernel::{Matrix, MatrixMut, Panels, Then, Zeros, add_row_product, product, product_then};
 
 /// What one block leaves for the way back; every buffer row-major, one row per window.
 #[derive(Debug, Default)]
@@ -183,7 +183,11 @@ impl Pass {
                 let skip = if i + 1 == block.layers.len() { first_column(network, number) } else { 0 };
                 let weight = Matrix::new(&weights[layer.weight.clone()], layer.inputs, layer.outputs);
                 let weight = weight.columns(skip, layer.outputs - skip);
-                tasks.extend(panels.lay_out(weight, None).map(|task| Box::new(task) as Box<dyn FnOnce() + Send>));
+                tasks.extend(
+                    panels
+                        .lay_out(weight, None, zeros_of(&network.config))
+                        .map(|task| Box::new(task) as Box<dyn FnOnce() + Send>),
+                );
             }
         }
         side_by_side(Some(pool), tasks);
@@ -289,13 +293,12 @@ impl Pass {
     }
 }
 
-/// `out = f(x W + b)` for `rows` rows, without `f` where there is no activation; `zeros` says whether many values of `x` are
-/// zero.
+/// `out = f(x W + b)` for `rows` rows, without `f` where there is no activation; `zeros` says where values of `x` are zero.
 pub(super) fn linear(
     layer: Linear,
     rows: usize,
     x: &[f32],
-    zeros: bool,
+    zeros: Zeros,
     activation: Option<Activation>,
     out: &mut [f32],
 ) {
@@ -374,7 +377,7 @@ fn forward_rows(
         out.fill(y[steps - 1]);
     }
     let last = network.blocks.len() - 1;
-    let (activation, zeros) = (Some(config.activation), leaves_zeros(config.activation));
+    let (activation, zeros) = (Some(config.activation), zeros_of(config));
     let mut number_of_mask = 0;
     for (number, (block, tape)) in network.blocks.iter().zip(&mut tapes).enumerate() {
         block_input(network, block, input, first, residual, tape.x, Some(&mut *tape.at));
@@ -386,9 +389,9 @@ fn forward_rows(
                 // Together with the next one.
                 (0, Some(_)) => {}
                 // There is no activation after the first layer.
-                (0, None) => linear(layer, rows, tape.x, false, None, now[0]),
-                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, false, activation, now[0]),
-                _ => linear(layer, rows, before[i - 1], zeros && i > 1, activation, now[0]),
+                (0, None) => linear(layer, rows, tape.x, Zeros::Few, None, now[0]),
+                (1, Some(folded)) => linear(folded.linear(), rows, tape.x, Zeros::Few, activation, now[0]),
+                _ => linear(layer, rows, before[i - 1], zeros.when(i > 1), activation, now[0]),
             }
             if i == 0 {
                 continue;
@@ -397,7 +400,7 @@ fn forward_rows(
                 let drawn = Mask::new(key, number_of_mask, config.dropout, layer.outputs);
                 drop_units(&drawn, first, layer.outputs, now[0], tape.dropped[i]);
             }
-            if zeros {
+            if zeros.are_many() {
                 live_units(now[0], layer.outputs, tape.live[i]);
             }
             number_of_mask += 1;
@@ -407,10 +410,10 @@ fn forward_rows(
         let n_knots = block.shape.knots * config.outputs;
         let knots = &mut knots[..rows * n_knots];
         if number == last {
-            only_knots(output, rows, steps, x, zeros && hidden > 1, knots);
+            only_knots(output, rows, steps, x, zeros.when(hidden > 1), knots);
         } else {
             let theta = &mut theta[..rows * block.shape.theta];
-            linear(output, rows, x, zeros && hidden > 1, None, theta);
+            linear(output, rows, x, zeros.when(hidden > 1), None, theta);
             explain(theta, steps, residual, mask, knots);
         }
         interpolate(network, block, rows, knots, forecast);
@@ -442,7 +445,7 @@ pub(super) fn block_input(
 }
 
 /// The knots alone, from their columns of the last layer: what the last block needs.
-pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], zeros: bool, knots: &mut [f32]) {
+pub(super) fn only_knots(layer: Linear, rows: usize, steps: usize, x: &[f32], zeros: Zeros, knots: &mut [f32]) {
     let n = layer.outputs - steps;
     if rows == 1 && layer.inputs > FEW_TERMS {
         return row(x, layer, knots);

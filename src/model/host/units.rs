@@ -1,8 +1,8 @@
 //! What happens to a layer's values beside the product: bias, activation, dropout, and their slopes.
 
-use super::super::Activation;
 use super::super::activation::{LEAKY_SLOPE, SELU_ALPHA, SELU_GAMMA};
-use crate::kernel::{relu, relu_slopes};
+use super::super::{Activation, Checked};
+use crate::kernel::{Zeros, relu, relu_slopes};
 
 /// Adds the columns of `x` `[rows, width]` up.
 pub(super) fn column_sums(x: &[f32], out: &mut [f32]) {
@@ -36,6 +36,12 @@ pub(super) fn live_units(x: &[f32], units: usize, live: &mut [u8]) {
 /// Whether so many values are zero after this activation, and gradients before it, that products look for them.
 pub(super) fn leaves_zeros(activation: Activation) -> bool {
     activation == Activation::Relu
+}
+
+/// Where they are, in training.
+pub(super) fn zeros_of(config: &Checked) -> Zeros {
+    let zeros = if config.dropout > 0.0 { Zeros::Scattered } else { Zeros::Alike };
+    zeros.when(leaves_zeros(config.activation))
 }
 
 /// The activation of every value, in place. What is no number stays so.

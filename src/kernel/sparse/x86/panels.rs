@@ -1,6 +1,6 @@
 //! Right matrices in panels, the way products read them.
 
-use super::super::super::matrix::Matrix;
+use super::super::super::matrix::{Matrix, Zeros};
 use super::moves::{copy, pack, transpose, transpose_rows};
 use super::{EIGHT, Instructions};
 
@@ -134,8 +134,8 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Tasks that lay `b` out, its `wanted` columns only (as in [`product_then`](crate::kernel::product_then)), to be run before a product. On
-    /// processors without AVX2, and for so few columns that products with them are dense ones, there are none, and products read
+    /// Tasks that lay `b` out, its `wanted` columns only (as in [`product_then`](crate::kernel::product_then)), to be run before
+    /// products whose left matrices have zeros like `left`. On processors without AVX2, and for so few columns that products with them are dense ones, there are none, and products read
     /// the matrix itself.
     ///
     /// # Panics
@@ -144,8 +144,9 @@ impl Panels {
         &'a mut self,
         b: Matrix<'a>,
         wanted: Option<&[u8]>,
+        left: Zeros,
     ) -> impl Iterator<Item = impl FnOnce() + Send + 'a> + 'a {
-        self.with = Instructions::best().filter(|with| b.columns > with.columns() / 2);
+        self.with = Instructions::best(left).filter(|with| b.columns > with.columns() / 2);
         let with = self.with.unwrap_or(Instructions::Avx2);
         (self.of, self.terms) = (Self::key(&b), b.rows);
         assert!([b.row_step, b.column_step].contains(&1), "the right matrix lies neither by rows nor by columns");
