@@ -449,6 +449,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_name_is_known_again_at_every_length() {
+        for n in 1..40 {
+            let name: String = ('a'..='z').cycle().take(n).collect();
+            let mut keys = Keys::default();
+            assert_eq!(keys.last_name_begins(name.as_bytes()), None);
+            let code = keys.code(name.as_bytes());
+            // At the end of the text, and with more behind it than one number has room for.
+            for more in ["", ",", ",2020-01-01 00:00:00,1.5", "x,2020-01-01 00:00:00,1.5"] {
+                let text = format!("{name}{more}");
+                assert_eq!(keys.last_name_begins(text.as_bytes()), Some(n), "{text}");
+                // Another last letter, and one letter less.
+                let other = format!("{}#{more}", &name[..n - 1]);
+                assert_eq!(keys.last_name_begins(other.as_bytes()), None, "{other}");
+                assert_eq!(keys.last_name_begins(&text.as_bytes()[..n - 1]), None, "{text}");
+            }
+            keys.again();
+            assert_eq!(keys.codes, [code]);
+            keys.code(b"another, longer than sixteen");
+            assert_eq!(keys.last_name_begins(name.as_bytes()), None, "it is not plain");
+        }
+    }
+
+    #[test]
     fn places_count_over_jumps() {
         let lines = Places::Lines(vec![(0, 2), (3, 7)]);
         assert_eq!(lines.of(2), Position::Line(4));
