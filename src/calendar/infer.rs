@@ -228,6 +228,14 @@ mod tests {
         (i.freq.to_string(), i.irregular, i.off_grid)
     }
 
+    #[test]
+    fn steps_that_come_round_at_the_end_of_the_numbers_are_not_of_one_length() {
+        const STEP: i64 = 1 << 62;
+        assert!(all_by(&[-STEP, 0, STEP], STEP) && all_by(&[5], 1) && all_by(&[], 1));
+        assert!(!all_by(&[0, STEP, STEP.wrapping_mul(2)], STEP));
+        assert!(!all_by(&[0, 1, 3, 3], 1));
+    }
+
     /// Made with pandas 3.1: `infer_freq(date_range(start, periods=rows, freq=alias))`.
     #[test]
     fn grids_are_told_as_pandas_tells_them() {
